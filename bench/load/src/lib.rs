@@ -1,0 +1,1 @@
+//! Load and latency measurements with native participants.

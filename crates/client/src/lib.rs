@@ -1,0 +1,1 @@
+//! A native participant: the participant core with native effects.

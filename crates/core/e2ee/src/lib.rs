@@ -1,0 +1,1 @@
+//! What only the ends know: the MLS group, the key schedule and SFrame.

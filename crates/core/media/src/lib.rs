@@ -1,0 +1,1 @@
+//! What goes where: forwarding, publishing and subscribing to tracks.

@@ -1,0 +1,1 @@
+//! Who is here: both ends of the signalling conversation.

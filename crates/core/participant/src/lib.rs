@@ -1,0 +1,1 @@
+//! The participant: session, tracks and keys of one end, composed.

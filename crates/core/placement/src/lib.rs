@@ -1,0 +1,1 @@
+//! Who serves what: the view of the nodes and the choice among them.

@@ -1,0 +1,1 @@
+//! Every byte that is said between two parts of Dark Tower.

@@ -1,0 +1,2 @@
+//! The Dark Tower program.
+fn main() {}

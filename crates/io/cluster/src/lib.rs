@@ -1,0 +1,1 @@
+//! How services find and call one another.

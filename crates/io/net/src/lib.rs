@@ -1,0 +1,1 @@
+//! QUIC, WebTransport and HTTP endpoints, certificates, framing and drain.

@@ -1,0 +1,1 @@
+//! The durable database and the live state store.

@@ -1,0 +1,1 @@
+//! The HTTP API: meetings, tokens and the way to a controller.

@@ -1,0 +1,1 @@
+//! The forwarding service: one Forwarder core and its effects.

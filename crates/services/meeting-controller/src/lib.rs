@@ -1,0 +1,1 @@
+//! The signalling service: one Meeting core and its effects.

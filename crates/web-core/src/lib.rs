@@ -1,0 +1,1 @@
+//! The participant core as one WASM module with a plain bytes ABI.

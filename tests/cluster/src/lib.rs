@@ -1,0 +1,1 @@
+//! Real processes on loopback, held together as a test would.

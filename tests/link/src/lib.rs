@@ -1,0 +1,1 @@
+//! The network the tests control: a seeded UDP and TCP relay.
