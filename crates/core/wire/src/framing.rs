@@ -80,7 +80,7 @@ impl Decoder {
     }
 
     /// The next whole message, or `None` until more bytes arrive.
-    pub fn next<M: Message + Default>(&mut self) -> Result<Option<M>, FramingError> {
+    pub fn next_message<M: Message + Default>(&mut self) -> Result<Option<M>, FramingError> {
         let Some(bytes) = self.next_bytes()? else {
             return Ok(None);
         };

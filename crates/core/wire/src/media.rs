@@ -189,7 +189,7 @@ impl GroupDecoder {
     }
 
     /// The next whole frame, or `None` until more bytes arrive.
-    pub fn next(&mut self) -> Result<Option<Frame>, DecodeError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, DecodeError> {
         if !self.started {
             match self.buffer.first() {
                 None => return Ok(None),
