@@ -1,0 +1,210 @@
+//! The WebTransport client, for native participants and tests.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use url::{Host, Url};
+use web_transport_quinn as wt;
+
+use crate::cert::Fingerprint;
+use crate::error::{BindError, ConnectError};
+use crate::session::Session;
+use crate::tuning::Tuning;
+use crate::{server, tls, udp};
+
+/// From the call to the session.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Head start of one address of a host over the next (RFC 8305 §5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Which server certificates a client believes.
+#[derive(Clone, Debug)]
+pub enum ServerTrust {
+    /// Exactly those with one of these SHA-256 hashes.
+    Hashes(Vec<Fingerprint>),
+    /// Those that the system's certification authorities vouch for.
+    System,
+    /// Those that the authorities in this PEM text vouch for.
+    Pem(String),
+}
+
+/// Connects to WebTransport servers from one UDP port per address family.
+pub struct Client {
+    config: quinn::ClientConfig,
+    /// Bound at first use: IPv4, IPv6.
+    endpoints: Mutex<[Option<quinn::Endpoint>; 2]>,
+}
+
+impl Client {
+    /// A client that trusts `trust`. Call it inside a tokio runtime.
+    pub fn new(trust: ServerTrust, tuning: &Tuning) -> Result<Self, BindError> {
+        let tls = match trust {
+            ServerTrust::Hashes(hashes) => tls::client_hashes(hashes),
+            ServerTrust::System => {
+                let found = rustls_native_certs::load_native_certs();
+                for error in &found.errors {
+                    tracing::warn!(%error, "a system certificate was not read");
+                }
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(found.certs);
+                tls::client_roots(roots)
+            }
+            ServerTrust::Pem(text) => {
+                let mut roots = RootCertStore::empty();
+                for cert in CertificateDer::pem_slice_iter(text.as_bytes()) {
+                    let cert = cert.map_err(|e| BindError::Tls(e.to_string()))?;
+                    roots.add(cert).map_err(|e| BindError::Tls(e.to_string()))?;
+                }
+                tls::client_roots(roots)
+            }
+        };
+        let tls = tls.map_err(|e| BindError::Tls(e.to_string()))?;
+        Ok(Self {
+            config: tuning.client(tls)?,
+            endpoints: Mutex::new([None, None]),
+        })
+    }
+
+    /// Opens a session at `url` (`https://host:port/path?query`), sending `headers` with CONNECT. A host with several
+    /// addresses is tried on all of them, staggered; the first that answers wins. Takes at most 10 s.
+    pub async fn connect(
+        &self,
+        url: &Url,
+        headers: &[(&str, &str)],
+    ) -> Result<Session, ConnectError> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let bad = |what: String| ConnectError::Url(format!("header {name}: {what}"));
+            map.append(
+                HeaderName::try_from(*name).map_err(|e| bad(e.to_string()))?,
+                HeaderValue::try_from(*value).map_err(|e| bad(e.to_string()))?,
+            );
+        }
+        let request = wt::proto::ConnectRequest::new(url.clone()).with_headers(map);
+        timeout(CONNECT_WITHIN, async {
+            let conn = self.reach(url).await?;
+            let session = wt::Session::connect(conn, request).await?;
+            Ok(Session::new(session))
+        })
+        .await
+        .unwrap_or(Err(ConnectError::TimedOut))
+    }
+
+    /// Closes every session of this client and waits, at most a second, until the peers were told.
+    pub async fn stop(&self) {
+        let endpoints = self.endpoints().clone();
+        for endpoint in endpoints.iter().flatten() {
+            server::close(endpoint).await;
+        }
+    }
+
+    async fn reach(&self, url: &Url) -> Result<quinn::Connection, ConnectError> {
+        let bad = |what: &str| ConnectError::Url(format!("{what} in {:?}", url.host_str()));
+        if url.scheme() != "https" {
+            return Err(bad("scheme is not https"));
+        }
+        let port = url.port_or_known_default().ok_or_else(|| bad("no port"))?;
+        let (name, addrs) = match url.host().ok_or_else(|| bad("no host"))? {
+            Host::Ipv4(ip) => (ip.to_string(), vec![SocketAddr::from((ip, port))]),
+            Host::Ipv6(ip) => (ip.to_string(), vec![SocketAddr::from((ip, port))]),
+            Host::Domain(name) => {
+                let resolve = |what: String| ConnectError::Resolve {
+                    host: name.to_owned(),
+                    what,
+                };
+                let found = tokio::net::lookup_host((name, port)).await;
+                let addrs: Vec<_> = found.map_err(|e| resolve(e.to_string()))?.collect();
+                if addrs.is_empty() {
+                    return Err(resolve("no address".into()));
+                }
+                (name.to_owned(), addrs)
+            }
+        };
+        let mut last = ConnectError::TimedOut;
+        let mut attempts = JoinSet::new();
+        for (addr, turn) in addrs.into_iter().zip(0..) {
+            let endpoint = match self.endpoint(addr.ip()) {
+                Ok(endpoint) => endpoint,
+                Err(error) => {
+                    last = error.into();
+                    continue;
+                }
+            };
+            let (config, name) = (self.config.clone(), name.clone());
+            attempts.spawn(async move {
+                sleep(HEAD_START * turn).await;
+                let connecting = endpoint
+                    .connect_with(config, addr, &name)
+                    .map_err(|e| ConnectError::Connection(e.to_string()))?;
+                Ok::<_, ConnectError>(connecting.await?)
+            });
+        }
+        while let Some(done) = attempts.join_next().await {
+            match done {
+                Ok(Ok(conn)) => return Ok(conn),
+                Ok(Err(error)) => last = error,
+                Err(error) => last = ConnectError::Connection(error.to_string()),
+            }
+        }
+        Err(last)
+    }
+
+    fn endpoints(&self) -> std::sync::MutexGuard<'_, [Option<quinn::Endpoint>; 2]> {
+        self.endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn endpoint(&self, to: IpAddr) -> Result<quinn::Endpoint, BindError> {
+        let (slot, any) = match to {
+            IpAddr::V4(_) => (0, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+            IpAddr::V6(_) => (1, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+        };
+        let held = &mut self.endpoints()[slot];
+        match held {
+            Some(endpoint) => Ok(endpoint.clone()),
+            None => Ok(held
+                .insert(udp::endpoint(SocketAddr::new(any, 0), None, None)?)
+                .clone()),
+        }
+    }
+}
+
+impl From<quinn::ConnectionError> for ConnectError {
+    fn from(error: quinn::ConnectionError) -> Self {
+        match &error {
+            quinn::ConnectionError::TimedOut => Self::TimedOut,
+            quinn::ConnectionError::TransportError(e) if is_certificate_alert(e.code.into()) => {
+                Self::Untrusted(e.reason.clone())
+            }
+            _ => Self::Connection(error.to_string()),
+        }
+    }
+}
+
+/// CRYPTO_ERROR (RFC 9001 §4.8) with an alert from bad_certificate (42) to access_denied (49) (RFC 8446 §6.2).
+fn is_certificate_alert(code: u64) -> bool {
+    (0x12a..=0x131).contains(&code)
+}
+
+impl From<wt::ClientError> for ConnectError {
+    fn from(error: wt::ClientError) -> Self {
+        use wt::proto::ConnectError as Proto;
+        match error {
+            wt::ClientError::Connection(e) => e.into(),
+            wt::ClientError::HttpError(
+                wt::ConnectError::ErrorStatus(status)
+                | wt::ConnectError::ProtoError(Proto::WrongStatus(Some(status))),
+            ) => Self::Rejected(status.as_u16()),
+            wt::ClientError::HttpError(wt::ConnectError::ConnectionError(e)) => e.into(),
+            other => Self::Connection(other.to_string()),
+        }
+    }
+}
