@@ -1,16 +1,33 @@
-//! The repository's own chores: `cargo xtask gen` writes generated code,
-//! `cargo xtask gen --check` fails where it is stale.
+//! The repository's own chores.
+//!
+//! `cargo xtask gen` writes generated code, `cargo xtask gen --check` fails
+//! where it is stale, `cargo xtask tidy` holds the tree to the rules of the
+//! house. What it must not do: build, start or change the product.
 
+mod generate;
+mod tidy;
+
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["gen"] => generate(false),
-        ["gen", "--check"] => generate(true),
-        _ => bail!("usage: cargo xtask gen [--check]"),
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["gen"] => generate::generate(&root(), false),
+        ["gen", "--check"] => generate::generate(&root(), true),
+        ["tidy"] => tidy(),
+        _ => Err(anyhow!("usage: cargo xtask gen [--check] | tidy")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when this write fails.
+            let _told = writeln!(std::io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -18,44 +35,15 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Messages of the wire go to `core/wire` without any service code; what
-/// services say to one another goes to `io/cluster` with it.
-fn generate(check: bool) -> Result<()> {
-    let root = root();
-    let proto = root.join("proto");
-    let scratch = root.join("target/xtask-gen");
-    std::fs::create_dir_all(&scratch)?;
-
-    let wire = protox::compile(["signal/v1/signal.proto", "media/v1/media.proto"], [&proto])?;
-    prost_build::Config::new()
-        .out_dir(&scratch)
-        .bytes(["."])
-        .compile_fds(wire)?;
-    let cluster = protox::compile(["cluster/v1/cluster.proto"], [&proto])?;
-    tonic_prost_build::configure()
-        .out_dir(&scratch)
-        .bytes(".")
-        .compile_fds(cluster)?;
-
-    let targets = [
-        ("darktower.signal.v1.rs", "crates/core/wire/src/gen"),
-        ("darktower.media.v1.rs", "crates/core/wire/src/gen"),
-        ("darktower.cluster.v1.rs", "crates/io/cluster/src/gen"),
-    ];
-    for (name, directory) in targets {
-        let fresh = std::fs::read_to_string(scratch.join(name))?;
-        let directory = root.join(directory);
-        let committed = directory.join(name);
-        if check {
-            let present = std::fs::read_to_string(&committed)
-                .with_context(|| format!("{} is missing", committed.display()))?;
-            if present != fresh {
-                bail!("{} is stale: run `cargo xtask gen`", committed.display());
-            }
-        } else {
-            std::fs::create_dir_all(&directory)?;
-            std::fs::write(&committed, fresh)?;
-        }
+fn tidy() -> Result<()> {
+    let faults = tidy::run(&root())?;
+    let mut out = std::io::stderr().lock();
+    for fault in &faults {
+        writeln!(out, "{fault}")?;
     }
+    if !faults.is_empty() {
+        bail!("tidy: {} rules broken", faults.len());
+    }
+    writeln!(out, "tidy: the house is in order")?;
     Ok(())
 }
