@@ -1,0 +1,4 @@
+//! The controller end.
+/// x
+#[derive(Debug)]
+pub struct Meeting;

@@ -1,0 +1,191 @@
+//! The connection below a session: when to try, when to ping, when to give it up.
+
+use core::time::Duration;
+
+use super::api::{Config, Link};
+
+/// Where the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    /// The next attempt starts then.
+    Waiting(Duration),
+    /// An attempt runs since.
+    Connecting(Duration),
+    Up(Pulse),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pulse {
+    heard: Duration,
+    pinged: Duration,
+    /// The oldest ping without an answer.
+    unanswered: Option<Duration>,
+}
+
+/// What the connection needs now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Connect,
+    Ping,
+    /// The attempt or the connection has to be given up.
+    Lost,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    stage: Stage,
+    attempts: usize,
+    random: u64,
+}
+
+impl Connection {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            stage: Stage::Idle,
+            attempts: 0,
+            // xorshift stands still at 0.
+            random: seed | 1,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage == Stage::Idle
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.stage, Stage::Up(_))
+    }
+
+    /// There is, or may be, something to close.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Up(_) | Stage::Connecting(_))
+    }
+
+    pub(super) fn link(&self, now: Duration, config: &Config) -> Link {
+        match self.stage {
+            Stage::Idle => Link::Down,
+            Stage::Waiting(_) | Stage::Connecting(_) => Link::Connecting,
+            Stage::Up(pulse) if pulse.is_suspicious(now, config) => Link::Suspicious,
+            Stage::Up(_) => Link::Up,
+        }
+    }
+
+    /// Starts over: the first attempt comes without a wait.
+    pub(super) fn start(&mut self, now: Duration) {
+        self.attempts = 0;
+        self.stage = Stage::Waiting(now);
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.stage = Stage::Idle;
+    }
+
+    pub(super) fn connected(&mut self, now: Duration) {
+        self.stage = Stage::Up(Pulse {
+            heard: now,
+            pinged: now,
+            unanswered: None,
+        });
+    }
+
+    /// The other end did what only a working one does: the next loss starts a
+    /// new row of attempts.
+    pub(super) fn proved(&mut self) {
+        self.attempts = 0;
+    }
+
+    pub(super) fn heard(&mut self, now: Duration) {
+        if let Stage::Up(pulse) = &mut self.stage {
+            pulse.heard = now;
+        }
+    }
+
+    /// A ping sent at `sent` was answered.
+    pub(super) fn answered(&mut self, sent: Duration) {
+        if let Stage::Up(pulse) = &mut self.stage
+            && pulse.unanswered.is_some_and(|oldest| oldest <= sent)
+        {
+            pulse.unanswered = (pulse.pinged > sent).then_some(pulse.pinged);
+        }
+    }
+
+    /// The connection, or the attempt at one, is over: wait and try again.
+    pub(super) fn lost(&mut self, now: Duration, config: &Config) {
+        let wait = config
+            .backoff
+            .get(self.attempts)
+            .or(config.backoff.last())
+            .copied()
+            .unwrap_or_default();
+        self.attempts += 1;
+        self.stage = Stage::Waiting(now + self.jittered(wait));
+    }
+
+    pub(super) fn next_need(&mut self, now: Duration, config: &Config) -> Option<Need> {
+        if self.deadline(config)? > now {
+            return None;
+        }
+        match &mut self.stage {
+            Stage::Idle => None,
+            Stage::Waiting(_) => {
+                self.stage = Stage::Connecting(now);
+                Some(Need::Connect)
+            }
+            Stage::Connecting(_) => Some(Need::Lost),
+            Stage::Up(pulse) if pulse.dead_at(config).is_some_and(|at| now >= at) => {
+                Some(Need::Lost)
+            }
+            Stage::Up(pulse) => {
+                // As exact as the ping says it, so that the answer compares.
+                pulse.pinged = Duration::from_micros(now.as_micros() as u64);
+                pulse.unanswered.get_or_insert(pulse.pinged);
+                Some(Need::Ping)
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self, config: &Config) -> Option<Duration> {
+        match self.stage {
+            Stage::Idle => None,
+            Stage::Waiting(at) => Some(at),
+            Stage::Connecting(since) => Some(since + config.connect_timeout),
+            Stage::Up(pulse) => {
+                let ping = pulse.next_ping(config);
+                Some(pulse.dead_at(config).map_or(ping, |dead| dead.min(ping)))
+            }
+        }
+    }
+
+    /// 80 % to 120 % of `wait`, so that a crowd does not come back at once.
+    fn jittered(&mut self, wait: Duration) -> Duration {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        wait * (80 + (self.random % 41) as u32) / 100
+    }
+}
+
+impl Pulse {
+    fn is_suspicious(&self, now: Duration, config: &Config) -> bool {
+        self.unanswered
+            .is_some_and(|oldest| now >= oldest + config.suspicious_after)
+    }
+
+    /// Silence alone is no proof after a sleep of our own: a ping must have gone
+    /// unanswered for a while as well.
+    fn dead_at(&self, config: &Config) -> Option<Duration> {
+        let grace = config.dead_after.saturating_sub(config.ping_every);
+        self.unanswered
+            .map(|oldest| (oldest + grace).max(self.heard + config.dead_after))
+    }
+
+    fn next_ping(&self, config: &Config) -> Duration {
+        match self.unanswered {
+            None => self.pinged + config.ping_every,
+            Some(oldest) => (oldest + config.suspicious_after)
+                .max(self.pinged + config.ping_suspicious_every)
+                .min(self.pinged + config.ping_every),
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! The participant's end of the conversation.
+
+mod api;
+mod connection;
+mod inbox;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use darktower_wire::Code;
+use darktower_wire::ids::TrackId;
+use darktower_wire::signal::{self, ClientMessage, KeyCommit, Publish, client_message::Body};
+
+pub use api::{
+    Attendance, Config, Failure, Input, KeyEvent, KeySaid, Link, Output, OwnTrack, Phase, State,
+    TrackState, What,
+};
+use connection::{Connection, Need};
+
+/// How long an ordinary leave waits for its answer.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A participant's end of the signalling conversation. See [`Input`] for what it
+/// can be told and [`Output`] for what it decides.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    state: State,
+    shown: State,
+    connection: Connection,
+    outputs: VecDeque<Output>,
+    next_request: u64,
+    asked: BTreeMap<u64, Asked>,
+    /// The join that was asked for, until it is answered.
+    join: Option<Join>,
+    /// The key epoch this end holds.
+    epoch: Option<u64>,
+    /// The own commit without an answer: the epoch it leads to.
+    commit: Option<u64>,
+    seat_ttl: Option<Duration>,
+    /// Give up then, unless connected.
+    give_up_at: Option<Duration>,
+    /// Close then, whether or not the leave was answered.
+    leave_by: Option<Duration>,
+}
+
+#[derive(Debug, Clone)]
+struct Join {
+    name: String,
+    publish: Vec<Publish>,
+    key: Option<KeyCommit>,
+}
+
+/// A request without an answer.
+#[derive(Debug, Clone)]
+struct Asked {
+    what: What,
+    /// Said again after a resume, where that does no harm.
+    again: Option<Body>,
+}
+
+impl Session {
+    /// A session that has not begun. `seed` spreads a crowd's attempts to come
+    /// back; it needs no secrecy.
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self {
+            config,
+            state: State::default(),
+            shown: State::default(),
+            connection: Connection::new(seed),
+            outputs: VecDeque::new(),
+            next_request: 1,
+            asked: BTreeMap::new(),
+            join: None,
+            epoch: None,
+            commit: None,
+            seat_ttl: None,
+            give_up_at: None,
+            leave_by: None,
+        }
+    }
+
+    /// A session that takes a held seat again after this end lost its memory (a
+    /// page was loaded anew): the keys are lost, the tracks it left are taken
+    /// back. It connects at once.
+    pub fn resume(now: Duration, config: Config, seed: u64, resume_token: Bytes) -> Self {
+        let mut session = Self::new(config, seed);
+        session.state.phase = Phase::Reconnecting;
+        session.state.resume_token = Some(resume_token);
+        session.connect(now);
+        session.work(now);
+        session
+    }
+
+    /// Something happened at `now`.
+    pub fn handle(&mut self, now: Duration, input: Input) {
+        match input {
+            Input::Connected => self.connected(now),
+            Input::Disconnected { code } => self.disconnected(now, code),
+            Input::Message(message) => self.message(now, message),
+            Input::Tick => {}
+            command if !self.state.phase.is_final() => self.command(now, command),
+            _ => {}
+        }
+        self.work(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if self.state != self.shown {
+            self.shown = self.state.clone();
+            return Some(Output::Changed);
+        }
+        None
+    }
+
+    /// Call [`Session::handle`] with [`Input::Tick`] no later than this.
+    pub fn deadline(&self) -> Option<Duration> {
+        if let Some(at) = self.leave_by {
+            return Some(at);
+        }
+        let connection = self.connection.deadline(&self.config)?;
+        Some(self.give_up_at.map_or(connection, |at| at.min(connection)))
+    }
+
+    /// The session as it may be shown.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn command(&mut self, now: Duration, command: Input) {
+        match command {
+            Input::EnterLobby => {
+                if self.state.phase == Phase::Idle {
+                    self.state.phase = Phase::Connecting;
+                    self.connect(now);
+                }
+            }
+            Input::Join { name, publish, key } => {
+                self.ask_to_join(now, Join { name, publish, key })
+            }
+            Input::Leave => self.leave(now),
+            Input::Publish(publish) => {
+                if self.state.own_tracks.contains_key(&publish.handle) {
+                    return self.refuse(What::Publish(publish.handle), "the handle is in use");
+                }
+                self.keep_own(&publish);
+                if self.is_talking() {
+                    self.send_publish(publish);
+                }
+            }
+            Input::Unpublish { handle } => {
+                let Some(own) = self.state.own_tracks.remove(&handle) else {
+                    return self.refuse(What::Track, "there is no such handle");
+                };
+                // Without an id yet, the answer that brings it takes it back.
+                if let Some(track) = own.track {
+                    let body = Body::Unpublish(signal::Unpublish { track: track.0 });
+                    self.ask(What::Track, body, true);
+                }
+            }
+            Input::SetMuted { handle, muted } => {
+                let Some(own) = self.state.own_tracks.get_mut(&handle) else {
+                    return self.refuse(What::Track, "there is no such handle");
+                };
+                own.muted = muted;
+                if let Some(track) = own.track {
+                    self.send_muted(track, muted);
+                }
+            }
+            Input::Subscribe { track, wanted } => {
+                if wanted {
+                    self.state.unwanted.remove(&track);
+                } else {
+                    self.state.unwanted.insert(track);
+                }
+                let body = Body::Subscribe(signal::Subscribe {
+                    track: track.0,
+                    wanted,
+                });
+                self.ask(What::Subscribe(track), body, true);
+            }
+            Input::Remove(participant) => {
+                let body = Body::RemoveParticipant(signal::RemoveParticipant {
+                    participant_id: participant.to_vec().into(),
+                });
+                self.ask(What::Remove, body, true);
+            }
+            Input::EndMeeting => {
+                self.ask(
+                    What::EndMeeting,
+                    Body::EndMeeting(signal::EndMeeting {}),
+                    true,
+                );
+            }
+            Input::Key(said) => self.key_said(said),
+            Input::Connected | Input::Disconnected { .. } | Input::Message(_) | Input::Tick => {}
+        }
+    }
+
+    fn ask_to_join(&mut self, now: Duration, join: Join) {
+        if !matches!(
+            self.state.phase,
+            Phase::Idle | Phase::Connecting | Phase::Lobby
+        ) {
+            return self.refuse(What::Join, "joined or joining already");
+        }
+        self.state.name.clone_from(&join.name);
+        self.state.error = None;
+        for publish in &join.publish {
+            self.keep_own(publish);
+        }
+        self.join = Some(join);
+        let was = std::mem::replace(&mut self.state.phase, Phase::Joining);
+        if self.connection.is_idle() {
+            self.connect(now);
+        } else if self.connection.is_up() || was == Phase::Lobby {
+            self.send_join();
+        }
+    }
+
+    fn send_join(&mut self) {
+        let Some(join) = self.join.clone() else {
+            return;
+        };
+        self.commit = join.key.as_ref().map(leads_to);
+        let body = Body::Join(signal::Join {
+            name: join.name,
+            publish: join.publish,
+            key: join.key,
+        });
+        self.ask(What::Join, body, false);
+    }
+
+    fn leave(&mut self, now: Duration) {
+        let told = self.connection.is_up() && self.join.is_none() && self.is_talking();
+        if told {
+            self.ask(What::Leave, Body::Leave(signal::Leave {}), false);
+            self.leave_by = Some(now + LEAVE_PATIENCE);
+        }
+        self.finish(Phase::Left, None, told);
+    }
+
+    fn key_said(&mut self, said: KeySaid) {
+        match said {
+            KeySaid::Commit(commit) => {
+                if !self.is_talking() {
+                    // It would be stale by the time it could be sent.
+                    return self.key_event(KeyEvent::Refused {
+                        code: Code::ConnectionLost,
+                        state: None,
+                        resync: false,
+                    });
+                }
+                self.commit = Some(leads_to(&commit));
+                self.ask(What::Key, Body::KeyCommit(commit), false);
+            }
+            KeySaid::Answer { epoch, accepted } => {
+                if accepted {
+                    self.epoch = Some(epoch);
+                }
+                self.say(Body::KeyAnswer(signal::KeyAnswer { epoch, accepted }));
+            }
+            KeySaid::GroupInfo { epoch, group_info } => {
+                self.say(Body::KeyGroupInfo(signal::KeyGroupInfo {
+                    epoch,
+                    group_info,
+                }));
+            }
+            KeySaid::Resync => {
+                self.epoch = None;
+                if self.is_talking() {
+                    self.ask(What::Key, Body::KeyResync(signal::KeyResync {}), false);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, now: Duration) {
+        self.connection.start(now);
+        let patience = match self.state.phase {
+            Phase::Reconnecting => self.seat_ttl,
+            _ => Some(self.config.patience),
+        };
+        self.give_up_at = patience.map(|patience| now + patience);
+    }
+
+    fn connected(&mut self, now: Duration) {
+        if !self.connection.is_open() {
+            return;
+        }
+        self.connection.connected(now);
+        self.give_up_at = None;
+        match self.state.phase {
+            Phase::Connecting | Phase::Lobby => {
+                self.ask(What::Lobby, Body::Hello(signal::Hello {}), false);
+            }
+            Phase::Joining => self.send_join(),
+            Phase::Reconnecting => {
+                let body = Body::Resume(signal::Resume {
+                    epoch: self.epoch.unwrap_or_default(),
+                    keys_lost: self.epoch.is_none(),
+                });
+                self.ask(What::Join, body, false);
+            }
+            Phase::Idle | Phase::Joined | Phase::Left | Phase::Ended | Phase::Failed => {}
+        }
+    }
+
+    fn disconnected(&mut self, now: Duration, code: Option<Code>) {
+        if self.state.phase.is_final() {
+            self.leave_by = None;
+            return self.connection.stop();
+        }
+        if !self.connection.is_open() {
+            return;
+        }
+        let code = code.unwrap_or(Code::ConnectionLost);
+        match code {
+            Code::MeetingEnded => return self.finish(Phase::Ended, Some(code), false),
+            code if !code.is_retryable() && code != Code::Left => {
+                return self.finish(Phase::Failed, Some(code), false);
+            }
+            _ => self.lost(now),
+        }
+    }
+
+    /// The connection is gone; come back.
+    fn lost(&mut self, now: Duration) {
+        self.asked.retain(|_, asked| asked.again.is_some());
+        if self.state.phase == Phase::Joined {
+            self.state.phase = Phase::Reconnecting;
+        }
+        if self.give_up_at.is_none() {
+            // Nothing is known of the seat's time after a reload: the controller says.
+            let patience = match self.state.phase {
+                Phase::Reconnecting => self.seat_ttl,
+                _ => Some(self.config.patience),
+            };
+            self.give_up_at = patience.map(|patience| now + patience);
+        }
+        self.connection.lost(now, &self.config);
+    }
+
+    /// It is over. With `told`, the connection closes when that was answered.
+    fn finish(&mut self, phase: Phase, code: Option<Code>, told: bool) {
+        self.state.phase = phase;
+        self.state.error = code.map(|code| Failure {
+            code,
+            detail: code.description().to_owned(),
+        });
+        self.state.resume_token = None;
+        self.give_up_at = None;
+        self.join = None;
+        self.commit = None;
+        if told {
+            return;
+        }
+        self.leave_by = None;
+        self.asked.clear();
+        if self.connection.is_open() && code.is_none_or(|code| code == Code::MeetingEnded) {
+            self.outputs
+                .push_back(Output::Disconnect { code: Code::Left });
+        }
+        self.connection.stop();
+    }
+
+    /// Whatever the time demands.
+    fn work(&mut self, now: Duration) {
+        if self.leave_by.is_some_and(|at| now >= at) {
+            self.finish(Phase::Left, None, false);
+        }
+        if self.give_up_at.is_some_and(|at| now >= at) {
+            let seat = self.state.phase == Phase::Reconnecting;
+            if self.connection.is_open() {
+                self.disconnect(Code::TimedOut);
+            }
+            let code = match seat {
+                true => Code::SeatExpired,
+                false => Code::ConnectFailed,
+            };
+            self.finish(Phase::Failed, Some(code), false);
+        }
+        while let Some(need) = self.connection.next_need(now, &self.config) {
+            match need {
+                Need::Connect => self.outputs.push_back(Output::Connect {
+                    resume: self.state.resume_token.clone(),
+                }),
+                Need::Ping => self.say(Body::Ping(signal::Ping {
+                    sent_us: now.as_micros() as u64,
+                })),
+                Need::Lost => {
+                    self.disconnect(Code::ConnectionLost);
+                    match self.state.phase.is_final() {
+                        true => self.connection.stop(),
+                        false => self.lost(now),
+                    }
+                }
+            }
+        }
+        self.state.link = self.connection.link(now, &self.config);
+    }
+
+    fn disconnect(&mut self, code: Code) {
+        self.outputs.push_back(Output::Disconnect { code });
+    }
+
+    /// In the meeting, with a connection.
+    fn is_talking(&self) -> bool {
+        self.state.phase == Phase::Joined && self.connection.is_up()
+    }
+
+    /// Asks for something; without a connection, or where the answer gets lost,
+    /// again after the resume if `again`.
+    fn ask(&mut self, what: What, body: Body, again: bool) {
+        let request = self.next_request;
+        self.next_request += 1;
+        let first = matches!(what, What::Lobby | What::Join);
+        if self.connection.is_up() && (first || self.is_talking()) {
+            self.send(request, body.clone());
+        } else if !again {
+            return;
+        }
+        let again = again.then_some(body);
+        self.asked.insert(request, Asked { what, again });
+    }
+
+    /// Says something that wants no answer.
+    fn say(&mut self, body: Body) {
+        if self.connection.is_up() {
+            self.send(0, body);
+        }
+    }
+
+    fn send(&mut self, request: u64, body: Body) {
+        self.outputs.push_back(Output::Send(ClientMessage {
+            request,
+            body: Some(body),
+            ..ClientMessage::default()
+        }));
+    }
+
+    fn send_publish(&mut self, publish: Publish) {
+        self.ask(What::Publish(publish.handle), Body::Publish(publish), false);
+    }
+
+    fn send_muted(&mut self, track: TrackId, muted: bool) {
+        let body = Body::SetMuted(signal::SetMuted {
+            track: track.0,
+            muted,
+        });
+        self.ask(What::Track, body, false);
+    }
+
+    fn keep_own(&mut self, publish: &Publish) {
+        let own = OwnTrack {
+            track: None,
+            description: publish.description.clone(),
+            muted: publish.muted,
+        };
+        self.state.own_tracks.insert(publish.handle, own);
+    }
+
+    fn key_event(&mut self, event: KeyEvent) {
+        self.outputs.push_back(Output::Keys(event));
+    }
+
+    fn refuse(&mut self, what: What, detail: &str) {
+        self.outputs.push_back(Output::Refused {
+            what,
+            code: Code::OutOfOrder,
+            detail: detail.to_owned(),
+        });
+    }
+}
+
+/// The epoch a commit leads to.
+fn leads_to(commit: &KeyCommit) -> u64 {
+    match commit.founding {
+        true => 0,
+        false => commit.epoch.saturating_add(1),
+    }
+}
