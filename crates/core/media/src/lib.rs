@@ -1,1 +1,36 @@
-//! What goes where: forwarding, publishing and subscribing to tracks.
+//! What goes where: the media plane without its sockets.
+//!
+//! Both ends of the conversation live here. [`Publisher`] cuts a participant's
+//! encoded frames into groups and sends them; [`Forwarder`] (one per meeting, in
+//! the media handler) decides which session gets which frame, and [`Egress`] (one
+//! per session) what of it may still be written; [`Subscriber`] turns streams and
+//! datagrams back into decodable frames.
+//!
+//! It must not do IO, read a clock, or know a key: sealing and opening are asked of
+//! [`Sealer`] and [`Opener`], so a handler that links this crate holds no cipher.
+//! It knows seats and tracks, never names or roles.
+//!
+//! Start with [`Publisher::frame`], [`Forwarder::on_frame`], [`Egress::push`] and
+//! [`Subscriber::handle`]. Time is a [`core::time::Duration`] since an origin that
+//! the shell chooses. Normative text: `docs/protocol/media.md`.
+//!
+//! Invariant: nothing here waits for one missing frame or stream. Every wait has a
+//! deadline, after which the gap is skipped and, for video, a key frame asked for.
+
+mod ask;
+pub mod publisher;
+mod seal;
+pub mod subscriber;
+
+pub use publisher::Publisher;
+pub use seal::{OpenError, Opener, Sealer};
+pub use subscriber::Subscriber;
+
+/// What a track carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Datagrams, each frame for itself.
+    Audio,
+    /// A stream for each group.
+    Video,
+}
