@@ -1,0 +1,62 @@
+/** The page's side of playout: an AudioContext with the worklet that mixes what the worker decodes. */
+import { workletUrl } from "./url.ts";
+
+export class Player {
+  readonly #context: AudioContext;
+  readonly #changed: () => void;
+  #node: AudioWorkletNode | null = null;
+
+  /** `changed` is called when sound gets blocked or flows. */
+  constructor(changed: () => void) {
+    this.#changed = changed;
+    this.#context = new AudioContext({ sampleRate: 48_000, latencyHint: "interactive" });
+    this.#context.onstatechange = () => this.#changed();
+  }
+
+  /** Loads the worklet; the returned port belongs to the worker. */
+  async open(): Promise<MessagePort> {
+    await this.#context.audioWorklet.addModule(workletUrl);
+    const node = new AudioWorkletNode(this.#context, "darktower-playout", {
+      numberOfInputs: 0,
+      outputChannelCount: [2],
+    });
+    node.connect(this.#context.destination);
+    const { port1: here, port2: there } = new MessageChannel();
+    node.port.postMessage(here, [here]);
+    this.#node = node;
+    return there;
+  }
+
+  /** What is heard, for meters and recordings. */
+  get output(): AudioNode | null {
+    return this.#node;
+  }
+
+  /** The browser wants a click before it lets sound out. */
+  get blocked(): boolean {
+    return this.#context.state === "suspended";
+  }
+
+  /** From the worklet to the ear, in ms. */
+  get latencyMs(): number {
+    const { baseLatency, outputLatency } = this.#context;
+    return ((baseLatency || 0) + (outputLatency || 0)) * 1000;
+  }
+
+  /** Lets sound out; call it from a click. */
+  async resume(): Promise<void> {
+    await this.#context.resume();
+    this.#changed();
+  }
+
+  /** Chooses the speaker, where the browser lets one. */
+  async setSpeaker(deviceId: string): Promise<void> {
+    const context = this.#context as AudioContext & { setSinkId?: (id: string) => Promise<void> };
+    await context.setSinkId?.(deviceId);
+  }
+
+  close(): void {
+    this.#node?.disconnect();
+    if (this.#context.state !== "closed") void this.#context.close();
+  }
+}

@@ -1,0 +1,91 @@
+/** The plain picture of a meeting that this end shows; a new one replaces the older. */
+
+export type Phase =
+  | "idle"
+  | "connecting"
+  | "lobby"
+  | "joining"
+  | "joined"
+  | "reconnecting"
+  | "left"
+  | "ended"
+  | "failed";
+
+export type Source = "microphone" | "camera" | "screen" | "screen_audio";
+
+export type Role = "guest" | "member" | "host";
+
+export interface Track {
+  id: number;
+  source: Source;
+  kind: "audio" | "video";
+  codec: string;
+  label: string;
+  muted: boolean;
+  width: number;
+  height: number;
+}
+
+export interface Participant {
+  id: string;
+  name: string;
+  role: Role;
+  me: boolean;
+  /** The seat is held, nobody is on it. */
+  away: boolean;
+  tracks: Track[];
+}
+
+/** The part of the picture that the participant's core keeps. */
+export interface CoreState {
+  phase: Phase;
+  error: null | { code: string; number: number; retryable: boolean; detail: string };
+  meeting: null | {
+    id: string;
+    code: string;
+    title: string;
+    max_participants: number;
+    key_in_link: boolean;
+  };
+  me: null | { id: string; name: string; role: Role };
+  participants: Participant[];
+  lobby_participants: number;
+  links: { signal: LinkState; media: LinkState };
+  e2ee: {
+    ready: boolean;
+    epoch: number;
+    /** `12345 67890 …`: equal on every screen, or empty. */
+    code: string;
+    members: number;
+  };
+  tracks: { handle: number; track: number | null }[];
+  /** Opens the same seat after a reload; belongs in sessionStorage only. */
+  resume: string | null;
+  counters: Record<string, number>;
+}
+
+export type LinkState = "connecting" | "up" | "down";
+
+/** What {@link Meeting} shows. */
+export interface Snapshot extends CoreState {
+  /** Who is heard right now, ids of participants. */
+  speaking: readonly string[];
+  /** The browser keeps sound off until a click. */
+  soundBlocked: boolean;
+  /** Own tracks as published. */
+  published: readonly { handle: number; source: Source; muted: boolean }[];
+}
+
+export const idleState: CoreState = {
+  phase: "idle",
+  error: null,
+  meeting: null,
+  me: null,
+  participants: [],
+  lobby_participants: 0,
+  links: { signal: "down", media: "down" },
+  e2ee: { ready: false, epoch: 0, code: "", members: 0 },
+  tracks: [],
+  resume: null,
+  counters: {},
+};

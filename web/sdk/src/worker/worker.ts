@@ -1,0 +1,143 @@
+/**
+ * The one worker of a meeting: the core and its keys, both WebTransport
+ * sessions, every encoder and decoder live here and nowhere else.
+ */
+import { Core, type Effects, type LinkId, MEDIA, SIGNAL } from "./core.ts";
+import { Link } from "./links.ts";
+import { Media } from "./media.ts";
+import type { Mark, ToPage, ToWorker } from "../messages.ts";
+import type { CoreState } from "../snapshot.ts";
+
+const links = new Map<LinkId, Link>();
+const marks: Partial<Record<Mark, number>> = {};
+let counters: Record<string, number> = {};
+
+/** Commands that came while the module loads. */
+const early: ((core: Core) => void)[] = [];
+let core: Core | null = null;
+
+function tell(message: ToPage): void {
+  postMessage(message);
+}
+
+/** Notes the first time something happened. */
+function mark(name: Mark): void {
+  if (marks[name] !== undefined) return;
+  const at = performance.timeOrigin + performance.now();
+  marks[name] = at;
+  performance.mark(name);
+  tell({ type: "mark", name, at });
+}
+
+/** Runs `use` with the core, now or once it is loaded. */
+function withCore(use: (core: Core) => void): void {
+  if (core === null) early.push(use);
+  else use(core);
+}
+
+const media = new Media({
+  encoded: (...chunk) => core?.encoded(...chunk),
+  keyFrameWanted: (track) => core?.keyFrameWanted(track),
+  tell,
+  mark,
+});
+
+const effects: Effects = {
+  connect(link, url, hashes) {
+    links.get(link)?.close(0, "");
+    links.set(
+      link,
+      new Link(link, url, hashes, {
+        linkUp: (id) => {
+          mark(id === SIGNAL ? "signal_ready" : "media_ready");
+          core?.linkUp(id);
+        },
+        linkDown: (id, code, reason) => core?.linkDown(id, code, reason),
+        streamData: (id, stream, bytes, fin) => core?.streamData(id, stream, bytes, fin),
+        streamEnd: (id, stream) => core?.streamEnd(id, stream),
+        streamReset: (id, stream, code) => core?.streamReset(id, stream, code),
+        streamBlocked: (id, stream, bytes) => core?.streamBlocked(id, stream, bytes),
+        datagram: (id, bytes) => core?.datagram(id, bytes),
+      }),
+    );
+  },
+  close: (link, code, reason) => links.get(link)?.close(code, reason),
+  openUni: (link, stream, priority) => links.get(link)?.openUni(stream, priority),
+  openBi: (link, stream) => links.get(link)?.openBi(stream),
+  write: (link, stream, bytes, fin) => links.get(link)?.write(stream, bytes, fin),
+  reset: (link, stream, code) => links.get(link)?.reset(stream, code),
+  stop: (link, stream, code) => links.get(link)?.stop(stream, code),
+  datagram: (link, bytes) => links.get(link)?.datagram(bytes),
+  video(track, key, captureUs, bytes) {
+    mark("first_frame_decrypted");
+    media.video(track, key, captureUs, bytes);
+  },
+  audio: (track, captureUs, level, bytes) => media.audio(track, captureUs, level, bytes),
+  keyFrame: (handle) => media.key(handle),
+  trackReset: (track) => media.trackReset(track),
+  state(state: CoreState) {
+    counters = state.counters;
+    if (state.phase === "joined") mark("joined");
+    if (state.e2ee.ready) mark("keys_ready");
+    media.follow(state);
+    tell({ type: "state", state });
+  },
+  event: (event) => tell({ type: "event", event }),
+  broken(detail) {
+    core = null;
+    early.length = 0;
+    for (const link of links.values()) link.close(0, "");
+    media.end();
+    tell({ type: "fatal", detail });
+  },
+};
+
+onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
+  switch (message.type) {
+    case "command":
+      if (message.command.do === "enter" || message.command.do === "resume") mark("enter");
+      return withCore((ready) => ready.command(message.command));
+    case "video-input":
+    case "audio-input":
+      return media.input(message);
+    case "input-end":
+      return media.inputEnd(message.handle, false);
+    case "input-forget":
+      return media.inputEnd(message.handle, true);
+    case "mute":
+      return media.mute(message.handle, message.muted);
+    case "attach":
+      return media.attach(message.track, message.view, message.canvas);
+    case "detach":
+      return media.detach(message.view);
+    case "playout":
+      media.playout = message.port;
+      return;
+    case "latency":
+      media.outputLatency = message.ms;
+      return;
+    case "stats":
+      return tell({
+        type: "stats",
+        id: message.id,
+        stats: {
+          marks,
+          received: media.received(),
+          sent: media.sent(),
+          links: [SIGNAL, MEDIA].flatMap((link) => {
+            const known = links.get(link);
+            return known === undefined ? [] : [{ link, ...known.counts }];
+          }),
+          counters: { ...counters, ...Object.fromEntries(Array.from(core?.refused ?? [], ([code, n]) => [`core_refused_${code}`, n])) },
+        },
+      });
+  }
+};
+
+Core.load(new URL("../core.wasm", import.meta.url), effects).then(
+  (loaded) => {
+    core = loaded;
+    for (const use of early.splice(0)) use(loaded);
+  },
+  (error: unknown) => effects.broken(String(error)),
+);
