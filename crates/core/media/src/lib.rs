@@ -18,10 +18,14 @@
 //! deadline, after which the gap is skipped and, for video, a key frame asked for.
 
 mod ask;
+pub mod egress;
+pub mod forwarder;
 pub mod publisher;
 mod seal;
 pub mod subscriber;
 
+pub use egress::Egress;
+pub use forwarder::Forwarder;
 pub use publisher::Publisher;
 pub use seal::{OpenError, Opener, Sealer};
 pub use subscriber::Subscriber;

@@ -1,0 +1,302 @@
+//! What of a subscriber's frames may still be written, one for each session.
+//!
+//! A slow subscriber costs bounded memory and nobody else anything: an old group is
+//! reset when a newer one begins, and who takes nothing at all is cut off.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use darktower_wire::Code;
+use darktower_wire::ids::TrackId;
+use darktower_wire::media::Header;
+
+use crate::Kind;
+use crate::forwarder::Payload;
+
+/// Bounds of an [`Egress`].
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// The most bytes that wait to be written to one session. A frame that would
+    /// exceed it ends its group there.
+    pub max_queued: usize,
+    /// Nothing at all has been taken for so long, though something waited: cut off.
+    pub patience: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_queued: 4 * 1024 * 1024,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Facts for an [`Egress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// So many bytes of a stream have been taken.
+    Drained {
+        /// The stream.
+        stream: u64,
+        /// Bytes, of those given by [`Output::Write`].
+        bytes: usize,
+    },
+    /// The subscriber wants no more of this stream.
+    Stopped {
+        /// The stream.
+        stream: u64,
+    },
+    /// No more of this track is forwarded.
+    End {
+        /// The track.
+        track: TrackId,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// Decisions of an [`Egress`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output<P> {
+    /// Open a unidirectional stream for a group.
+    Open {
+        /// Its number, never used twice.
+        stream: u64,
+        /// Larger goes first. Newer groups have larger ones.
+        priority: i32,
+    },
+    /// Write a frame, as one entry, to a stream.
+    Write {
+        /// The stream.
+        stream: u64,
+        /// The frame.
+        payload: P,
+    },
+    /// Finish a stream behind what was written to it.
+    Finish {
+        /// The stream.
+        stream: u64,
+    },
+    /// Reset a stream; what still waits for it is stale.
+    Reset {
+        /// The stream.
+        stream: u64,
+        /// Why.
+        code: Code,
+    },
+    /// Send a datagram.
+    Datagram(P),
+    /// Close the session.
+    Close(Code),
+}
+
+/// What an [`Egress`] has done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames given out for writing.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Groups reset because they lagged.
+    pub groups_reset: u64,
+    /// Frames not given out: of a group that was given up.
+    pub dropped: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    group: u64,
+    stream: u64,
+    /// False: nothing more of this group goes out.
+    alive: bool,
+}
+
+/// The writing side of one subscriber's session.
+#[derive(Debug)]
+pub struct Egress<P> {
+    config: Config,
+    /// The newest group of each layer.
+    open: BTreeMap<(TrackId, u8), Open>,
+    /// Bytes waiting on each stream; finished ones until they are empty.
+    queued: BTreeMap<u64, usize>,
+    total: usize,
+    next_stream: u64,
+    /// Since when something waits and nothing has been taken.
+    blocked: Option<Duration>,
+    closed: bool,
+    outputs: VecDeque<Output<P>>,
+    counters: Counters,
+}
+
+impl<P: Payload> Egress<P> {
+    /// An egress with nothing to write.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            open: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            total: 0,
+            next_stream: 0,
+            blocked: None,
+            closed: false,
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// A frame for this session.
+    pub fn push(&mut self, now: Duration, kind: Kind, header: &Header, payload: P) {
+        if self.closed {
+            return;
+        }
+        let size = payload.size();
+        if kind == Kind::Audio {
+            self.counters.frames += 1;
+            self.counters.bytes += size as u64;
+            self.outputs.push_back(Output::Datagram(payload));
+            return;
+        }
+        let key = (header.track, header.layer);
+        match self.open.get(&key) {
+            Some(open) if header.group < open.group => {
+                self.counters.dropped += 1;
+                return;
+            }
+            Some(open) if header.group == open.group => {}
+            _ => {
+                self.end(key);
+                let stream = self.next_stream;
+                self.next_stream += 1;
+                let (group, alive) = (header.group, true);
+                self.open.insert(
+                    key,
+                    Open {
+                        group,
+                        stream,
+                        alive,
+                    },
+                );
+                let priority = (stream & 0x3fff_ffff) as i32;
+                self.outputs.push_back(Output::Open { stream, priority });
+            }
+        }
+        let Some(open) = self.open.get_mut(&key) else {
+            return;
+        };
+        let stream = open.stream;
+        if !open.alive {
+            self.counters.dropped += 1;
+            return;
+        }
+        if self.total + size > self.config.max_queued {
+            open.alive = false;
+            self.counters.dropped += 1;
+            self.reset(stream);
+            return;
+        }
+        *self.queued.entry(stream).or_default() += size;
+        self.total += size;
+        self.blocked.get_or_insert(now);
+        self.counters.frames += 1;
+        self.counters.bytes += size as u64;
+        self.outputs.push_back(Output::Write { stream, payload });
+    }
+
+    /// A fact arrived.
+    pub fn handle(&mut self, now: Duration, input: Input) {
+        match input {
+            Input::Drained { stream, bytes } => {
+                let Some(queued) = self.queued.get_mut(&stream) else {
+                    return;
+                };
+                let bytes = bytes.min(*queued);
+                *queued -= bytes;
+                self.total -= bytes;
+                if *queued == 0 {
+                    self.queued.remove(&stream);
+                }
+                if bytes > 0 {
+                    self.blocked = (self.total > 0).then_some(now);
+                }
+            }
+            Input::Stopped { stream } => {
+                self.forget(stream);
+                self.settle();
+                for open in self.open.values_mut().filter(|open| open.stream == stream) {
+                    open.alive = false;
+                }
+            }
+            Input::End { track } => {
+                let keys = self.open.keys().filter(|(id, _)| *id == track);
+                let keys: Vec<_> = keys.copied().collect();
+                for key in keys {
+                    self.end(key);
+                }
+                self.settle();
+            }
+            Input::Tick => {
+                if self.deadline().is_some_and(|at| now >= at) {
+                    self.closed = true;
+                    self.outputs.push_back(Output::Close(Code::SlowReader));
+                }
+            }
+        }
+    }
+
+    /// The next decision.
+    pub fn poll(&mut self) -> Option<Output<P>> {
+        self.outputs.pop_front()
+    }
+
+    /// Call [`Egress::handle`] with [`Input::Tick`] no later than this.
+    pub fn deadline(&self) -> Option<Duration> {
+        let blocked = self.blocked.filter(|_| !self.closed && self.total > 0);
+        blocked.map(|since| since + self.config.patience)
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued_bytes(&self) -> usize {
+        self.total
+    }
+
+    /// What has been done so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Ends the newest group of a layer: in order where all of it has been taken,
+    /// else by a reset, for a new group never waits behind an old one.
+    fn end(&mut self, key: (TrackId, u8)) {
+        let Some(old) = self.open.remove(&key) else {
+            return;
+        };
+        if !old.alive {
+            return;
+        }
+        let stream = old.stream;
+        if self.queued.contains_key(&stream) {
+            self.reset(stream);
+        } else {
+            self.outputs.push_back(Output::Finish { stream });
+        }
+    }
+
+    /// Nothing waits, and nothing follows that would show whether it is taken.
+    fn settle(&mut self) {
+        if self.total == 0 {
+            self.blocked = None;
+        }
+    }
+
+    fn reset(&mut self, stream: u64) {
+        self.forget(stream);
+        self.counters.groups_reset += 1;
+        let code = Code::StaleGroup;
+        self.outputs.push_back(Output::Reset { stream, code });
+    }
+
+    fn forget(&mut self, stream: u64) {
+        self.total -= self.queued.remove(&stream).unwrap_or_default();
+    }
+}

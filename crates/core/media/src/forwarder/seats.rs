@@ -1,0 +1,218 @@
+//! Seats and sessions: who is connected, and what the controller says of them.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use darktower_wire::Code;
+use darktower_wire::ids::{ParticipantId, TrackId};
+
+use super::{Command, Forwarder, Output, Payload, Session, SessionId};
+
+#[derive(Debug, Default)]
+pub(super) struct Seat {
+    /// Since when it may send and receive; `None` in the lobby.
+    pub(super) joined: Option<Duration>,
+    /// Whether a session of it has received before.
+    received: bool,
+    /// Tracks it is not subscribed to.
+    pub(super) unwanted: BTreeSet<TrackId>,
+    said: bool,
+    said_unwanted: BTreeSet<TrackId>,
+}
+
+impl<P: Payload> Forwarder<P> {
+    pub(super) fn command(&mut self, now: Duration, command: Command) {
+        match command {
+            Command::Seat { seat, joined } => self.seat(now, seat, joined),
+            Command::SeatGone { seat, code } => self.seat_gone(seat, code),
+            Command::Track {
+                id,
+                seat,
+                kind,
+                layers,
+            } => self.track(now, id, seat, kind, layers),
+            Command::TrackGone { id } => {
+                self.track_gone(id);
+                for seat in self.seats.values_mut() {
+                    seat.unwanted.remove(&id);
+                }
+            }
+            Command::Subscription {
+                seat,
+                track,
+                wanted,
+            } => self.subscription(now, seat, track, wanted),
+            Command::Over => {
+                let sessions: Vec<_> = self.sessions.keys().copied().collect();
+                for session in sessions {
+                    self.close(session, Code::MeetingEnded);
+                }
+                self.seats.clear();
+                self.tracks.clear();
+                self.cached = 0;
+                self.outputs.push_back(Output::Over);
+            }
+            Command::SyncBegin => {
+                self.syncing = true;
+                for seat in self.seats.values_mut() {
+                    seat.said = false;
+                    seat.said_unwanted.clear();
+                }
+                for track in self.tracks.values_mut() {
+                    track.said = false;
+                }
+            }
+            Command::SyncEnd => self.sync_end(now),
+        }
+    }
+
+    fn sync_end(&mut self, now: Duration) {
+        if !core::mem::take(&mut self.syncing) {
+            return;
+        }
+        let tracks = self.tracks.iter().filter(|(_, track)| !track.said);
+        let tracks: Vec<_> = tracks.map(|(&id, _)| id).collect();
+        for id in tracks {
+            self.track_gone(id);
+        }
+        let seats = self.seats.iter().filter(|(_, seat)| !seat.said);
+        let seats: Vec<_> = seats.map(|(&seat, _)| seat).collect();
+        for seat in seats {
+            self.seat_gone(seat, Code::ParticipantUnknown);
+        }
+        let again = self.seats.iter().flat_map(|(&seat, state)| {
+            let unsaid = state.unwanted.difference(&state.said_unwanted);
+            unsaid.map(move |&track| (seat, track))
+        });
+        let again: Vec<_> = again.collect();
+        for (seat, track) in again {
+            self.subscription(now, seat, track, true);
+        }
+        // A new controller has yet to learn who is here.
+        for &seat in self.by_seat.keys() {
+            if self.seats.contains_key(&seat) {
+                self.outputs.push_back(Output::SeatConnected { seat });
+            }
+        }
+    }
+
+    fn seat(&mut self, now: Duration, seat: ParticipantId, joined: bool) {
+        let session = self.by_seat.get(&seat).copied();
+        let is_new = !self.seats.contains_key(&seat);
+        let state = self.seats.entry(seat).or_default();
+        state.said = true;
+        let was_joined = state.joined.is_some();
+        match (was_joined, joined) {
+            (false, true) => state.joined = Some(now),
+            (true, false) => state.joined = None,
+            _ => {}
+        }
+        if let (true, Some(_)) = (is_new, session) {
+            self.outputs.push_back(Output::SeatConnected { seat });
+        }
+        if let Some(session) = session
+            && joined != was_joined
+        {
+            if joined {
+                self.start(now, seat, session);
+            } else {
+                self.unsubscribe_all(session);
+            }
+        }
+    }
+
+    fn seat_gone(&mut self, seat: ParticipantId, code: Code) {
+        if self.seats.remove(&seat).is_none() {
+            return;
+        }
+        let tracks = self.tracks.iter().filter(|(_, track)| track.seat == seat);
+        let tracks: Vec<_> = tracks.map(|(&id, _)| id).collect();
+        for id in tracks {
+            self.track_gone(id);
+        }
+        if let Some(&session) = self.by_seat.get(&seat) {
+            self.close(session, code);
+        }
+    }
+
+    fn subscription(&mut self, now: Duration, seat: ParticipantId, track: TrackId, wanted: bool) {
+        let Some(state) = self.seats.get_mut(&seat) else {
+            return;
+        };
+        if wanted {
+            state.said_unwanted.remove(&track);
+            let was_unwanted = state.unwanted.remove(&track);
+            if let (true, Some(&session)) = (was_unwanted, self.by_seat.get(&seat)) {
+                self.subscribe(now, seat, session, track, false);
+            }
+        } else {
+            state.said_unwanted.insert(track);
+            state.unwanted.insert(track);
+            if let Some(&session) = self.by_seat.get(&seat) {
+                self.unsubscribe(session, track);
+            }
+        }
+    }
+
+    pub(super) fn session_opened(
+        &mut self,
+        now: Duration,
+        session: SessionId,
+        seat: ParticipantId,
+    ) {
+        if let Some(&old) = self.by_seat.get(&seat) {
+            self.close(old, Code::SeatTaken);
+        }
+        self.by_seat.insert(seat, session);
+        let state = Session {
+            seat,
+            opened: now,
+            asked: Default::default(),
+        };
+        self.sessions.insert(session, state);
+        if self.seats.contains_key(&seat) {
+            self.outputs.push_back(Output::SeatConnected { seat });
+            self.start(now, seat, session);
+        }
+    }
+
+    /// Lets everything flow to a session, where its seat has joined.
+    fn start(&mut self, now: Duration, seat: ParticipantId, session: SessionId) {
+        let Some(state) = self.seats.get_mut(&seat) else {
+            return;
+        };
+        if state.joined.is_none() {
+            return;
+        }
+        let first = !core::mem::replace(&mut state.received, true);
+        let tracks: Vec<_> = self.tracks.keys().copied().collect();
+        for id in tracks {
+            self.subscribe(now, seat, session, id, first);
+        }
+    }
+
+    fn unsubscribe_all(&mut self, session: SessionId) {
+        let tracks: Vec<_> = self.tracks.keys().copied().collect();
+        for id in tracks {
+            self.unsubscribe(session, id);
+        }
+    }
+
+    pub(super) fn close(&mut self, session: SessionId, code: Code) {
+        if self.remove_session(session).is_some() {
+            self.outputs.push_back(Output::Close { session, code });
+        }
+    }
+
+    pub(super) fn remove_session(&mut self, session: SessionId) -> Option<Session> {
+        let gone = self.sessions.remove(&session)?;
+        if self.by_seat.get(&gone.seat) == Some(&session) {
+            self.by_seat.remove(&gone.seat);
+        }
+        for track in self.tracks.values_mut() {
+            track.targets.retain(|target| target.session != session);
+        }
+        self.missed.retain(|(from, _)| *from != session);
+        Some(gone)
+    }
+}
