@@ -93,10 +93,9 @@ pub enum ClosedBy {
     Here,
     /// The peer did.
     Peer,
-    /// Nothing was heard for the idle time-out.
-    TimedOut,
-    /// The connection broke: reset, or a violation of the transport protocol.
-    Transport,
+    /// Nobody did: nothing was heard for the idle time-out, the peer has forgotten the connection (it restarted), or
+    /// it broke the transport protocol.
+    Lost,
 }
 
 /// Why a session is over.

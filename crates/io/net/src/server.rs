@@ -358,7 +358,7 @@ impl Incoming {
         let failed = |reason: String| CloseReason {
             code: 0,
             reason,
-            by: ClosedBy::Transport,
+            by: ClosedBy::Lost,
         };
         let Some(request) = self.request.take() else {
             return Err(failed("answered before".into()));

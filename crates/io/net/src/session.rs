@@ -12,6 +12,10 @@ use web_transport_quinn as wt;
 use crate::error::{CloseReason, ClosedBy, DatagramError};
 use crate::stream::{RecvStream, SendStream};
 
+/// A closed connection sends its last packet when its driver next runs: it is looked for this often, at this distance.
+const LAST_PACKET_LOOKS: usize = 10;
+const LAST_PACKET_STEP: Duration = Duration::from_millis(5);
+
 /// One WebTransport session on its own QUIC connection. Clones share it; dropping the last one closes it with code 0.
 #[derive(Clone, Debug)]
 pub struct Session(Arc<Handle>);
@@ -25,6 +29,8 @@ struct Handle(Arc<Shared>);
 pub(crate) struct Shared {
     wt: wt::Session,
     closed_here: OnceLock<CloseReason>,
+    /// Known once [`Session::closed`] has looked closer.
+    lost: OnceLock<CloseReason>,
 }
 
 /// What the QUIC connection knows about its path.
@@ -59,6 +65,7 @@ impl Session {
         Self(Arc::new(Handle(Arc::new(Shared {
             wt,
             closed_here: OnceLock::new(),
+            lost: OnceLock::new(),
         }))))
     }
 
@@ -140,10 +147,19 @@ impl Session {
         self.shared().close(code, reason);
     }
 
-    /// Waits until the connection is gone.
+    /// Waits until the connection is gone. This is the authority on who ended it: the error of another call may say
+    /// "peer" of a connection that was lost.
     pub async fn closed(&self) -> CloseReason {
         let shared = self.shared();
         let error = shared.wt.closed().await;
+        let reason = shared.reason(error.clone());
+        if reason.by == ClosedBy::Peer && !shared.peer_is_heard(&error).await {
+            let _ = shared.lost.set(CloseReason {
+                code: 0,
+                reason: "connection lost".into(),
+                by: ClosedBy::Lost,
+            });
+        }
         shared.reason(error)
     }
 
@@ -199,31 +215,49 @@ impl Shared {
         &self.wt
     }
 
-    /// Our words for why the session is over. The connection's own reason comes first: the WebTransport layer calls
-    /// every end of the CONNECT stream without a capsule a local close, a lost peer included.
+    /// Our words for why the session is over.
     pub(crate) fn reason(&self, error: wt::SessionError) -> CloseReason {
-        if let Some(here) = self.closed_here.get() {
-            return here.clone();
+        if let Some(known) = self.closed_here.get().or(self.lost.get()) {
+            return known.clone();
         }
-        let told = match &error {
-            wt::SessionError::WebTransportError(wt::WebTransportError::Closed(code, reason)) => {
-                Some((*code, reason.clone()))
-            }
-            _ => None,
-        };
-        let (code, reason, by) = match (told, self.conn().close_reason()) {
+        let (code, reason, by) = match (told(error), self.conn().close_reason()) {
             (Some((code, reason)), _) => (code, reason, ClosedBy::Peer),
-            (None, Some(ConnectionError::TimedOut)) => (0, "idle".into(), ClosedBy::TimedOut),
+            // The CONNECT stream ended and nothing was said.
             (None, Some(ConnectionError::LocallyClosed) | None) => {
-                // The peer ended the CONNECT stream and said nothing.
                 (0, String::new(), ClosedBy::Peer)
             }
             (None, Some(ConnectionError::ApplicationClosed(close))) => {
                 let reason = String::from_utf8_lossy(&close.reason).into_owned();
                 (0, reason, ClosedBy::Peer)
             }
-            (None, Some(other)) => (0, other.to_string(), ClosedBy::Transport),
+            (None, Some(other)) => (0, other.to_string(), ClosedBy::Lost),
         };
         CloseReason { code, reason, by }
+    }
+
+    /// Whether a peer that said nothing did end the session. The WebTransport layer answers any end of the CONNECT
+    /// stream by closing the connection, which hides its own reason; but a lost connection sends no more packets.
+    async fn peer_is_heard(&self, error: &wt::SessionError) -> bool {
+        if told(error.clone()).is_some() {
+            return true;
+        }
+        for _ in 0..LAST_PACKET_LOOKS {
+            let stats = self.conn().stats();
+            if stats.frame_rx.connection_close > 0 || stats.frame_tx.connection_close > 0 {
+                return true;
+            }
+            tokio::time::sleep(LAST_PACKET_STEP).await;
+        }
+        false
+    }
+}
+
+/// Code and words of the peer's close.
+fn told(error: wt::SessionError) -> Option<(u32, String)> {
+    match error {
+        wt::SessionError::WebTransportError(wt::WebTransportError::Closed(code, reason)) => {
+            Some((code, reason))
+        }
+        _ => None,
     }
 }

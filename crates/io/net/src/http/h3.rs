@@ -69,10 +69,10 @@ async fn connection(incoming: quinn::Incoming, shared: Arc<Shared>) {
             .await
     };
     match timeout(shared.limits.header_within, setup).await {
-        Ok(Ok(http)) => tokio::select! {
+        Ok(Ok(mut http)) => tokio::select! {
             () = shared.stopped.cancelled() => {}
-            () = serve(http, peer, &shared) => {
-                // The last response may still be on its way.
+            () = serve(&mut http, peer, &shared) => {
+                // The last response may still be on its way, and dropping `http` closes the connection.
                 let linger = DRAIN_LINGER.max(conn.rtt() * 3);
                 if timeout(linger, conn.closed()).await.is_err() {
                     tracing::trace!(%peer, "closing a drained HTTP/3 connection");
@@ -85,7 +85,7 @@ async fn connection(incoming: quinn::Incoming, shared: Arc<Shared>) {
     conn.close(NO_ERROR, b"");
 }
 
-async fn serve(mut http: Connection, peer: SocketAddr, shared: &Arc<Shared>) {
+async fn serve(http: &mut Connection, peer: SocketAddr, shared: &Arc<Shared>) {
     let requests = TaskTracker::new();
     let mut draining = false;
     loop {
