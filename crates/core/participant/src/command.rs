@@ -1,0 +1,204 @@
+//! What the person, or the program that stands for one, wants.
+
+use darktower_wire::ids::ParticipantId;
+use darktower_wire::signal::{Kind, Layer, Source, TrackDescription};
+use serde::Deserialize;
+
+use crate::access::Access;
+
+/// A wish. Commands may come before the links are up; they are carried out when
+/// they can be.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Command {
+    /// Open both links and wait in the lobby.
+    Enter {
+        /// The API's answer.
+        access: Box<Access>,
+        /// Secret of the invitation link, base64url, where it had one.
+        #[serde(default)]
+        link_secret: Option<String>,
+        /// W3C trace context of the click.
+        #[serde(default)]
+        traceparent: String,
+    },
+    /// Take the seat of an earlier life again (a page that was reloaded).
+    Resume {
+        /// The API's answer.
+        access: Box<Access>,
+        /// [`State::resume`](crate::State::resume) of that life.
+        resume: String,
+        /// Secret of the invitation link, base64url, where it had one.
+        #[serde(default)]
+        link_secret: Option<String>,
+        /// W3C trace context.
+        #[serde(default)]
+        traceparent: String,
+    },
+    /// Join under a name, with tracks to publish at once.
+    Join {
+        /// 1 to 64 characters.
+        name: String,
+        /// What to publish.
+        #[serde(default)]
+        tracks: Vec<TrackOffer>,
+        /// W3C trace context of the click.
+        #[serde(default)]
+        traceparent: String,
+    },
+    /// Offer one more track.
+    Publish {
+        /// The track.
+        track: TrackOffer,
+    },
+    /// Withdraw a track.
+    Unpublish {
+        /// The publisher's own name of the track.
+        handle: u32,
+    },
+    /// Say that a track is silent or dark by will.
+    Mute {
+        /// The publisher's own name of the track.
+        handle: u32,
+        /// Muted or not.
+        muted: bool,
+    },
+    /// Want a track of somebody else, or not any more.
+    Subscribe {
+        /// The track.
+        track: u32,
+        /// Wanted or not.
+        wanted: bool,
+    },
+    /// Take somebody out of the meeting (hosts only).
+    Remove {
+        /// Whom.
+        participant: ParticipantId,
+    },
+    /// End the meeting for everybody (hosts only).
+    End,
+    /// Leave.
+    Leave,
+}
+
+/// A track as its publisher describes it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TrackOffer {
+    /// The publisher's own name of it, until the controller names it for all.
+    pub handle: u32,
+    /// Where it comes from.
+    pub source: TrackSource,
+    /// WebCodecs codec string.
+    pub codec: String,
+    /// Starts muted.
+    #[serde(default)]
+    pub muted: bool,
+    /// The device or window, as the person would call it.
+    #[serde(default)]
+    pub label: String,
+    /// Picture width in pixels.
+    #[serde(default)]
+    pub width: u32,
+    /// Picture height in pixels.
+    #[serde(default)]
+    pub height: u32,
+    /// Bits per second at most.
+    #[serde(default)]
+    pub bitrate: u32,
+    /// Temporal layers, 1 to 8.
+    #[serde(default)]
+    pub temporal_layers: u32,
+    /// Samples per second.
+    #[serde(default)]
+    pub sample_rate: u32,
+    /// Audio channels.
+    #[serde(default)]
+    pub channels: u32,
+}
+
+/// Where a track comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrackSource {
+    /// A microphone.
+    Microphone,
+    /// A camera.
+    Camera,
+    /// A screen, window or tab.
+    Screen,
+    /// What a shared tab sounds like.
+    ScreenAudio,
+}
+
+impl TrackSource {
+    /// The source in a description; `None` where it is unspecified or newer.
+    pub fn of(description: &TrackDescription) -> Option<Self> {
+        match description.source() {
+            Source::Microphone => Some(Self::Microphone),
+            Source::Camera => Some(Self::Camera),
+            Source::Screen => Some(Self::Screen),
+            Source::ScreenAudio => Some(Self::ScreenAudio),
+            Source::Unspecified => None,
+        }
+    }
+
+    /// Whether it is seen rather than heard.
+    pub fn is_video(self) -> bool {
+        matches!(self, Self::Camera | Self::Screen)
+    }
+
+    fn source(self) -> Source {
+        match self {
+            Self::Microphone => Source::Microphone,
+            Self::Camera => Source::Camera,
+            Self::Screen => Source::Screen,
+            Self::ScreenAudio => Source::ScreenAudio,
+        }
+    }
+}
+
+impl TrackOffer {
+    /// The description that travels to the others.
+    pub fn description(&self) -> TrackDescription {
+        let video = self.source.is_video();
+        let layers = if video {
+            vec![Layer {
+                id: 0,
+                width_px: self.width,
+                height_px: self.height,
+                max_bitrate_bps: self.bitrate,
+                temporal_layers: self.temporal_layers.max(1),
+            }]
+        } else {
+            Vec::new()
+        };
+        TrackDescription {
+            kind: if video { Kind::Video } else { Kind::Audio }.into(),
+            source: self.source.source().into(),
+            codec: self.codec.clone(),
+            label: self.label.clone(),
+            layers,
+            sample_rate_hz: self.sample_rate,
+            channels: self.channels,
+        }
+    }
+}
+
+/// One encoded picture or audio packet of an own track.
+#[derive(Debug, Clone, Copy)]
+pub struct Encoded<'a> {
+    /// The publisher's own name of the track.
+    pub handle: u32,
+    /// Layer, 0 the smallest.
+    pub layer: u8,
+    /// Temporal layer, 0 the one all others need.
+    pub temporal: u8,
+    /// Decodable on its own.
+    pub key: bool,
+    /// Capture time in microseconds of the participant's media clock.
+    pub capture_us: u64,
+    /// Loudness (audio).
+    pub level: Option<darktower_wire::media::AudioLevel>,
+    /// The chunk as the encoder made it.
+    pub chunk: &'a [u8],
+}
