@@ -51,7 +51,10 @@ pub struct MediaCommand {
     pub fence: u64,
     #[prost(string, tag = "3")]
     pub traceparent: ::prost::alloc::string::String,
-    #[prost(oneof = "media_command::Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(
+        oneof = "media_command::Body",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18"
+    )]
     pub body: ::core::option::Option<media_command::Body>,
 }
 /// Nested message and enum types in `MediaCommand`.
@@ -323,6 +326,16 @@ pub struct CountReply {
     #[prost(uint64, tag = "1")]
     pub count: u64,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Topic {
+    /// Empty: the registry of nodes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub meeting_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WakeReply {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WakeUp {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Service {
@@ -362,10 +375,10 @@ pub mod meeting_controller_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
-    use tonic::codegen::*;
     use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
     #[derive(Debug, Clone)]
     pub struct MeetingControllerClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -404,14 +417,13 @@ pub mod meeting_controller_client {
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
                 >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             MeetingControllerClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -451,23 +463,18 @@ pub mod meeting_controller_client {
             &mut self,
             request: impl tonic::IntoRequest<super::DescribeRequest>,
         ) -> std::result::Result<tonic::Response<super::Description>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/darktower.cluster.v1.MeetingController/Describe",
             );
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("darktower.cluster.v1.MeetingController", "Describe"),
-                );
+            req.extensions_mut().insert(GrpcMethod::new(
+                "darktower.cluster.v1.MeetingController",
+                "Describe",
+            ));
             self.inner.unary(req, path, codec).await
         }
         /// Ends a meeting for everybody in it.
@@ -475,23 +482,17 @@ pub mod meeting_controller_client {
             &mut self,
             request: impl tonic::IntoRequest<super::EndRequest>,
         ) -> std::result::Result<tonic::Response<super::EndReply>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.MeetingController/End",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.MeetingController/End");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("darktower.cluster.v1.MeetingController", "End"),
-                );
+            req.extensions_mut().insert(GrpcMethod::new(
+                "darktower.cluster.v1.MeetingController",
+                "End",
+            ));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -503,7 +504,7 @@ pub mod meeting_controller_server {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with MeetingControllerServer.
@@ -541,10 +542,7 @@ pub mod meeting_controller_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -599,15 +597,9 @@ pub mod meeting_controller_server {
                 "/darktower.cluster.v1.MeetingController/Describe" => {
                     #[allow(non_camel_case_types)]
                     struct DescribeSvc<T: MeetingController>(pub Arc<T>);
-                    impl<
-                        T: MeetingController,
-                    > tonic::server::UnaryService<super::DescribeRequest>
-                    for DescribeSvc<T> {
+                    impl<T: MeetingController> tonic::server::UnaryService<super::DescribeRequest> for DescribeSvc<T> {
                         type Response = super::Description;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::DescribeRequest>,
@@ -644,22 +636,16 @@ pub mod meeting_controller_server {
                 "/darktower.cluster.v1.MeetingController/End" => {
                     #[allow(non_camel_case_types)]
                     struct EndSvc<T: MeetingController>(pub Arc<T>);
-                    impl<
-                        T: MeetingController,
-                    > tonic::server::UnaryService<super::EndRequest> for EndSvc<T> {
+                    impl<T: MeetingController> tonic::server::UnaryService<super::EndRequest> for EndSvc<T> {
                         type Response = super::EndReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::EndRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as MeetingController>::end(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as MeetingController>::end(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -685,25 +671,19 @@ pub mod meeting_controller_server {
                     };
                     Box::pin(fut)
                 }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(
+                        http::header::CONTENT_TYPE,
+                        tonic::metadata::GRPC_CONTENT_TYPE,
+                    );
+                    Ok(response)
+                }),
             }
         }
     }
@@ -732,10 +712,10 @@ pub mod media_handler_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
-    use tonic::codegen::*;
     use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
     #[derive(Debug, Clone)]
     pub struct MediaHandlerClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -774,14 +754,13 @@ pub mod media_handler_client {
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
                 >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             MediaHandlerClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -825,21 +804,17 @@ pub mod media_handler_client {
             tonic::Response<tonic::codec::Streaming<super::MediaEvent>>,
             tonic::Status,
         > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.MediaHandler/Control",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.MediaHandler/Control");
             let mut req = request.into_streaming_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("darktower.cluster.v1.MediaHandler", "Control"));
+            req.extensions_mut().insert(GrpcMethod::new(
+                "darktower.cluster.v1.MediaHandler",
+                "Control",
+            ));
             self.inner.streaming(req, path, codec).await
         }
     }
@@ -851,7 +826,7 @@ pub mod media_handler_server {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with MediaHandlerServer.
@@ -860,8 +835,7 @@ pub mod media_handler_server {
         /// Server streaming response type for the Control method.
         type ControlStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::MediaEvent, tonic::Status>,
-            >
-            + std::marker::Send
+            > + std::marker::Send
             + 'static;
         /// One long call for each controller and handler. Commands are idempotent
         /// statements of what should be; after a reconnect all of them are said anew.
@@ -891,10 +865,7 @@ pub mod media_handler_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -949,26 +920,18 @@ pub mod media_handler_server {
                 "/darktower.cluster.v1.MediaHandler/Control" => {
                     #[allow(non_camel_case_types)]
                     struct ControlSvc<T: MediaHandler>(pub Arc<T>);
-                    impl<
-                        T: MediaHandler,
-                    > tonic::server::StreamingService<super::MediaCommand>
-                    for ControlSvc<T> {
+                    impl<T: MediaHandler> tonic::server::StreamingService<super::MediaCommand> for ControlSvc<T> {
                         type Response = super::MediaEvent;
                         type ResponseStream = T::ControlStream;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::ResponseStream>,
-                            tonic::Status,
-                        >;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
                         fn call(
                             &mut self,
-                            request: tonic::Request<
-                                tonic::Streaming<super::MediaCommand>,
-                            >,
+                            request: tonic::Request<tonic::Streaming<super::MediaCommand>>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as MediaHandler>::control(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as MediaHandler>::control(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -994,25 +957,19 @@ pub mod media_handler_server {
                     };
                     Box::pin(fut)
                 }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(
+                        http::header::CONTENT_TYPE,
+                        tonic::metadata::GRPC_CONTENT_TYPE,
+                    );
+                    Ok(response)
+                }),
             }
         }
     }
@@ -1041,10 +998,10 @@ pub mod state_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
-    use tonic::codegen::*;
     use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
     #[derive(Debug, Clone)]
     pub struct StateClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1083,14 +1040,13 @@ pub mod state_client {
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
                 >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             StateClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -1129,18 +1085,11 @@ pub mod state_client {
             &mut self,
             request: impl tonic::IntoRequest<super::PutNodeRequest>,
         ) -> std::result::Result<tonic::Response<super::PutNodeReply>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/PutNode",
-            );
+            let path = http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/PutNode");
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("darktower.cluster.v1.State", "PutNode"));
@@ -1149,22 +1098,13 @@ pub mod state_client {
         pub async fn remove_node(
             &mut self,
             request: impl tonic::IntoRequest<super::RemoveNodeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RemoveNodeReply>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+        ) -> std::result::Result<tonic::Response<super::RemoveNodeReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/RemoveNode",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/RemoveNode");
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("darktower.cluster.v1.State", "RemoveNode"));
@@ -1174,18 +1114,12 @@ pub mod state_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ListNodesRequest>,
         ) -> std::result::Result<tonic::Response<super::ListNodesReply>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/ListNodes",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/ListNodes");
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("darktower.cluster.v1.State", "ListNodes"));
@@ -1195,39 +1129,29 @@ pub mod state_client {
             &mut self,
             request: impl tonic::IntoRequest<super::AcquireLeaseRequest>,
         ) -> std::result::Result<tonic::Response<super::Lease>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/AcquireLease",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/AcquireLease");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("darktower.cluster.v1.State", "AcquireLease"));
+            req.extensions_mut().insert(GrpcMethod::new(
+                "darktower.cluster.v1.State",
+                "AcquireLease",
+            ));
             self.inner.unary(req, path, codec).await
         }
         pub async fn read_lease(
             &mut self,
             request: impl tonic::IntoRequest<super::ReadLeaseRequest>,
         ) -> std::result::Result<tonic::Response<super::Lease>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/ReadLease",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/ReadLease");
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("darktower.cluster.v1.State", "ReadLease"));
@@ -1236,64 +1160,47 @@ pub mod state_client {
         pub async fn release_lease(
             &mut self,
             request: impl tonic::IntoRequest<super::ReleaseLeaseRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ReleaseLeaseReply>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+        ) -> std::result::Result<tonic::Response<super::ReleaseLeaseReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/ReleaseLease",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/ReleaseLease");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("darktower.cluster.v1.State", "ReleaseLease"));
+            req.extensions_mut().insert(GrpcMethod::new(
+                "darktower.cluster.v1.State",
+                "ReleaseLease",
+            ));
             self.inner.unary(req, path, codec).await
         }
         pub async fn write_snapshot(
             &mut self,
             request: impl tonic::IntoRequest<super::WriteSnapshotRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/WriteSnapshot",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/WriteSnapshot");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("darktower.cluster.v1.State", "WriteSnapshot"));
+            req.extensions_mut().insert(GrpcMethod::new(
+                "darktower.cluster.v1.State",
+                "WriteSnapshot",
+            ));
             self.inner.unary(req, path, codec).await
         }
         pub async fn append_delta(
             &mut self,
             request: impl tonic::IntoRequest<super::AppendDeltaRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/AppendDelta",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/AppendDelta");
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("darktower.cluster.v1.State", "AppendDelta"));
@@ -1302,22 +1209,13 @@ pub mod state_client {
         pub async fn load_meeting(
             &mut self,
             request: impl tonic::IntoRequest<super::LoadMeetingRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::LoadMeetingReply>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+        ) -> std::result::Result<tonic::Response<super::LoadMeetingReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/LoadMeeting",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/LoadMeeting");
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("darktower.cluster.v1.State", "LoadMeeting"));
@@ -1327,43 +1225,66 @@ pub mod state_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ForgetMeetingRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/ForgetMeeting",
-            );
+            let path =
+                http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/ForgetMeeting");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("darktower.cluster.v1.State", "ForgetMeeting"));
+            req.extensions_mut().insert(GrpcMethod::new(
+                "darktower.cluster.v1.State",
+                "ForgetMeeting",
+            ));
             self.inner.unary(req, path, codec).await
         }
         pub async fn count(
             &mut self,
             request: impl tonic::IntoRequest<super::CountRequest>,
         ) -> std::result::Result<tonic::Response<super::CountReply>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/darktower.cluster.v1.State/Count",
-            );
+            let path = http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/Count");
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("darktower.cluster.v1.State", "Count"));
             self.inner.unary(req, path, codec).await
+        }
+        /// Wakes whoever watches the topic.
+        pub async fn wake(
+            &mut self,
+            request: impl tonic::IntoRequest<super::Topic>,
+        ) -> std::result::Result<tonic::Response<super::WakeReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/Wake");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("darktower.cluster.v1.State", "Wake"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Wake-ups on the topic from now on; the first comes at once and says that
+        /// the watch stands. They only wake: several may melt into one.
+        pub async fn watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::Topic>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WakeUp>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/Watch");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("darktower.cluster.v1.State", "Watch"));
+            self.inner.server_streaming(req, path, codec).await
         }
     }
 }
@@ -1374,7 +1295,7 @@ pub mod state_server {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with StateServer.
@@ -1403,10 +1324,7 @@ pub mod state_server {
         async fn release_lease(
             &self,
             request: tonic::Request<super::ReleaseLeaseRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ReleaseLeaseReply>,
-            tonic::Status,
-        >;
+        ) -> std::result::Result<tonic::Response<super::ReleaseLeaseReply>, tonic::Status>;
         async fn write_snapshot(
             &self,
             request: tonic::Request<super::WriteSnapshotRequest>,
@@ -1418,10 +1336,7 @@ pub mod state_server {
         async fn load_meeting(
             &self,
             request: tonic::Request<super::LoadMeetingRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::LoadMeetingReply>,
-            tonic::Status,
-        >;
+        ) -> std::result::Result<tonic::Response<super::LoadMeetingReply>, tonic::Status>;
         async fn forget_meeting(
             &self,
             request: tonic::Request<super::ForgetMeetingRequest>,
@@ -1430,6 +1345,22 @@ pub mod state_server {
             &self,
             request: tonic::Request<super::CountRequest>,
         ) -> std::result::Result<tonic::Response<super::CountReply>, tonic::Status>;
+        /// Wakes whoever watches the topic.
+        async fn wake(
+            &self,
+            request: tonic::Request<super::Topic>,
+        ) -> std::result::Result<tonic::Response<super::WakeReply>, tonic::Status>;
+        /// Server streaming response type for the Watch method.
+        type WatchStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WakeUp, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Wake-ups on the topic from now on; the first comes at once and says that
+        /// the watch stands. They only wake: several may melt into one.
+        async fn watch(
+            &self,
+            request: tonic::Request<super::Topic>,
+        ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct StateServer<T> {
@@ -1452,10 +1383,7 @@ pub mod state_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -1510,21 +1438,15 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/PutNode" => {
                     #[allow(non_camel_case_types)]
                     struct PutNodeSvc<T: State>(pub Arc<T>);
-                    impl<T: State> tonic::server::UnaryService<super::PutNodeRequest>
-                    for PutNodeSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::PutNodeRequest> for PutNodeSvc<T> {
                         type Response = super::PutNodeReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::PutNodeRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::put_node(&inner, request).await
-                            };
+                            let fut = async move { <T as State>::put_node(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1553,21 +1475,16 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/RemoveNode" => {
                     #[allow(non_camel_case_types)]
                     struct RemoveNodeSvc<T: State>(pub Arc<T>);
-                    impl<T: State> tonic::server::UnaryService<super::RemoveNodeRequest>
-                    for RemoveNodeSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::RemoveNodeRequest> for RemoveNodeSvc<T> {
                         type Response = super::RemoveNodeReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::RemoveNodeRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::remove_node(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as State>::remove_node(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1596,21 +1513,16 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/ListNodes" => {
                     #[allow(non_camel_case_types)]
                     struct ListNodesSvc<T: State>(pub Arc<T>);
-                    impl<T: State> tonic::server::UnaryService<super::ListNodesRequest>
-                    for ListNodesSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::ListNodesRequest> for ListNodesSvc<T> {
                         type Response = super::ListNodesReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::ListNodesRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::list_nodes(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as State>::list_nodes(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1639,23 +1551,16 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/AcquireLease" => {
                     #[allow(non_camel_case_types)]
                     struct AcquireLeaseSvc<T: State>(pub Arc<T>);
-                    impl<
-                        T: State,
-                    > tonic::server::UnaryService<super::AcquireLeaseRequest>
-                    for AcquireLeaseSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::AcquireLeaseRequest> for AcquireLeaseSvc<T> {
                         type Response = super::Lease;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::AcquireLeaseRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::acquire_lease(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as State>::acquire_lease(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1684,21 +1589,16 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/ReadLease" => {
                     #[allow(non_camel_case_types)]
                     struct ReadLeaseSvc<T: State>(pub Arc<T>);
-                    impl<T: State> tonic::server::UnaryService<super::ReadLeaseRequest>
-                    for ReadLeaseSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::ReadLeaseRequest> for ReadLeaseSvc<T> {
                         type Response = super::Lease;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::ReadLeaseRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::read_lease(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as State>::read_lease(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1727,23 +1627,16 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/ReleaseLease" => {
                     #[allow(non_camel_case_types)]
                     struct ReleaseLeaseSvc<T: State>(pub Arc<T>);
-                    impl<
-                        T: State,
-                    > tonic::server::UnaryService<super::ReleaseLeaseRequest>
-                    for ReleaseLeaseSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::ReleaseLeaseRequest> for ReleaseLeaseSvc<T> {
                         type Response = super::ReleaseLeaseReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::ReleaseLeaseRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::release_lease(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as State>::release_lease(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1772,23 +1665,16 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/WriteSnapshot" => {
                     #[allow(non_camel_case_types)]
                     struct WriteSnapshotSvc<T: State>(pub Arc<T>);
-                    impl<
-                        T: State,
-                    > tonic::server::UnaryService<super::WriteSnapshotRequest>
-                    for WriteSnapshotSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::WriteSnapshotRequest> for WriteSnapshotSvc<T> {
                         type Response = super::WriteReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::WriteSnapshotRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::write_snapshot(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as State>::write_snapshot(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1817,21 +1703,16 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/AppendDelta" => {
                     #[allow(non_camel_case_types)]
                     struct AppendDeltaSvc<T: State>(pub Arc<T>);
-                    impl<T: State> tonic::server::UnaryService<super::AppendDeltaRequest>
-                    for AppendDeltaSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::AppendDeltaRequest> for AppendDeltaSvc<T> {
                         type Response = super::WriteReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::AppendDeltaRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::append_delta(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as State>::append_delta(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1860,21 +1741,16 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/LoadMeeting" => {
                     #[allow(non_camel_case_types)]
                     struct LoadMeetingSvc<T: State>(pub Arc<T>);
-                    impl<T: State> tonic::server::UnaryService<super::LoadMeetingRequest>
-                    for LoadMeetingSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::LoadMeetingRequest> for LoadMeetingSvc<T> {
                         type Response = super::LoadMeetingReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::LoadMeetingRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::load_meeting(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as State>::load_meeting(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1903,23 +1779,16 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/ForgetMeeting" => {
                     #[allow(non_camel_case_types)]
                     struct ForgetMeetingSvc<T: State>(pub Arc<T>);
-                    impl<
-                        T: State,
-                    > tonic::server::UnaryService<super::ForgetMeetingRequest>
-                    for ForgetMeetingSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::ForgetMeetingRequest> for ForgetMeetingSvc<T> {
                         type Response = super::WriteReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::ForgetMeetingRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::forget_meeting(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as State>::forget_meeting(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1948,21 +1817,15 @@ pub mod state_server {
                 "/darktower.cluster.v1.State/Count" => {
                     #[allow(non_camel_case_types)]
                     struct CountSvc<T: State>(pub Arc<T>);
-                    impl<T: State> tonic::server::UnaryService<super::CountRequest>
-                    for CountSvc<T> {
+                    impl<T: State> tonic::server::UnaryService<super::CountRequest> for CountSvc<T> {
                         type Response = super::CountReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::CountRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as State>::count(&inner, request).await
-                            };
+                            let fut = async move { <T as State>::count(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -1988,25 +1851,89 @@ pub mod state_server {
                     };
                     Box::pin(fut)
                 }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
+                "/darktower.cluster.v1.State/Wake" => {
+                    #[allow(non_camel_case_types)]
+                    struct WakeSvc<T: State>(pub Arc<T>);
+                    impl<T: State> tonic::server::UnaryService<super::Topic> for WakeSvc<T> {
+                        type Response = super::WakeReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::Topic>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as State>::wake(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WakeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
                             );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
                 }
+                "/darktower.cluster.v1.State/Watch" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchSvc<T: State>(pub Arc<T>);
+                    impl<T: State> tonic::server::ServerStreamingService<super::Topic> for WatchSvc<T> {
+                        type Response = super::WakeUp;
+                        type ResponseStream = T::WatchStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::Topic>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as State>::watch(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(
+                        http::header::CONTENT_TYPE,
+                        tonic::metadata::GRPC_CONTENT_TYPE,
+                    );
+                    Ok(response)
+                }),
             }
         }
     }

@@ -1,0 +1,235 @@
+//! The gRPC server and channels of every service, and how codes and traces travel on them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use darktower_wire::Code;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Status};
+
+use crate::trace::{TRACEPARENT, TraceContext};
+
+/// Metadata key of the code's number.
+pub const CODE: &str = "darktower-code";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// A silent peer is noticed after two of these.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// A gRPC server that runs until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Serving {
+    addr: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Serves `routes` on `listen` (port 0 picks a free one).
+pub async fn serve(listen: SocketAddr, routes: Routes) -> io::Result<Serving> {
+    let listener = TcpListener::bind(listen).await?;
+    let addr = listener.local_addr()?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            stopped,
+        );
+    let task = tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%addr, %error, "the gRPC server failed");
+        }
+    });
+    Ok(Serving { addr, stop, task })
+}
+
+impl Serving {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops taking calls, lets those under way end within `grace`, then cuts them.
+    pub async fn stop(mut self, grace: Duration) {
+        self.stop.cancel();
+        if tokio::time::timeout(grace, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.task.abort();
+    }
+}
+
+/// The URL by which a process on `host` reaches a server at `addr`.
+pub fn url(addr: SocketAddr) -> String {
+    format!("http://{addr}")
+}
+
+/// A service's address is no URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the URL of a gRPC service; one looks like http://127.0.0.1:7000")]
+pub struct BadUrl(pub String);
+
+/// One channel to each peer, opened when first used and again when it broke.
+#[derive(Debug, Default)]
+pub struct Channels {
+    open: Mutex<BTreeMap<String, Channel>>,
+}
+
+/// Peers remembered at once; those beyond it are dialled anew each time.
+const MOST_CHANNELS: usize = 1024;
+
+impl Channels {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The channel to the service at `url`. Does not wait for a connection.
+    pub fn get(&self, url: &str) -> Result<Channel, BadUrl> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = open.get(url) {
+            return Ok(channel.clone());
+        }
+        let channel = connect_lazy(url)?;
+        if open.len() < MOST_CHANNELS {
+            open.insert(url.to_owned(), channel.clone());
+        }
+        Ok(channel)
+    }
+
+    /// Forgets the channel to a node that has gone.
+    pub fn forget(&self, url: &str) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(url);
+    }
+}
+
+/// A channel to the service at `url` (`http://…`, or `grpc://…` for the same).
+pub fn connect_lazy(url: &str) -> Result<Channel, BadUrl> {
+    let bad = || BadUrl(url.to_owned());
+    let target = match url.strip_prefix("grpc://") {
+        Some(rest) => format!("http://{rest}"),
+        None => url.to_owned(),
+    };
+    let endpoint = Endpoint::from_shared(target).map_err(|_| bad())?;
+    let uri = endpoint.uri();
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        return Err(bad());
+    }
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .connect_lazy())
+}
+
+/// A request that has to be answered within `deadline`, as part of `trace`.
+pub fn request<T>(message: T, trace: TraceContext, deadline: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(deadline);
+    if let Ok(value) = trace.child().to_string().parse() {
+        request.metadata_mut().insert(TRACEPARENT, value);
+    }
+    request
+}
+
+/// The trace a request continues.
+pub fn trace_of<T>(request: &Request<T>) -> TraceContext {
+    let header = request.metadata().get(TRACEPARENT);
+    TraceContext::continued(header.and_then(|value| value.to_str().ok()))
+}
+
+/// The status that says `code`.
+pub fn status(code: Code, detail: impl Into<String>) -> Status {
+    let mut status = Status::new(tonic::Code::from_i32(code.grpc_status()), detail);
+    status
+        .metadata_mut()
+        .insert(CODE, MetadataValue::from(code.number()));
+    status
+}
+
+/// The code a status says; the nearest one where it comes from gRPC itself.
+pub fn code_of(status: &Status) -> Code {
+    let said = status.metadata().get(CODE);
+    let number = said.and_then(|value| value.to_str().ok()?.parse().ok());
+    if let Some(code) = number.and_then(Code::from_number) {
+        return code;
+    }
+    match status.code() {
+        tonic::Code::Ok => Code::Left,
+        // A deadline that passed on our own side shows as cancelled.
+        tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => Code::TimedOut,
+        tonic::Code::Unavailable => Code::Unavailable,
+        tonic::Code::ResourceExhausted => Code::Overloaded,
+        tonic::Code::InvalidArgument | tonic::Code::OutOfRange => Code::Malformed,
+        tonic::Code::NotFound => Code::NotFound,
+        tonic::Code::Unimplemented => Code::Unsupported,
+        tonic::Code::Unauthenticated => Code::Unauthenticated,
+        tonic::Code::PermissionDenied => Code::Forbidden,
+        tonic::Code::FailedPrecondition | tonic::Code::AlreadyExists | tonic::Code::Aborted => {
+            Code::OutOfOrder
+        }
+        tonic::Code::Unknown | tonic::Code::Internal | tonic::Code::DataLoss => Code::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_as_a_status() {
+        for code in Code::ALL {
+            assert_eq!(code_of(&status(*code, "why")), *code);
+        }
+        assert_eq!(code_of(&Status::unavailable("gone")), Code::Unavailable);
+        assert_eq!(
+            code_of(&Status::cancelled("Timeout expired")),
+            Code::TimedOut
+        );
+    }
+
+    #[tokio::test]
+    async fn only_urls_of_grpc_services_are_taken() {
+        for url in ["grpc://127.0.0.1:7000", "http://localhost:1"] {
+            assert!(connect_lazy(url).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            "redis://x:1",
+            "127.0.0.1:7000",
+            "http://",
+            "grpc://",
+            "a b",
+        ] {
+            assert!(connect_lazy(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_trace_goes_along() {
+        let trace = TraceContext::root();
+        let sent = request((), trace, Duration::from_secs(1));
+        assert_eq!(trace_of(&sent).trace_id(), trace.trace_id());
+    }
+}

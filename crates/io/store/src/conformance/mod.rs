@@ -1,0 +1,63 @@
+//! What every backend has to do, as functions that panic where it does not.
+//!
+//! `state_conformance!(make)` and `database_conformance!(make)` turn them into
+//! one test each; `make` is an async function that gives an empty store (and
+//! may give it with whatever has to live as long).
+
+pub mod database;
+pub mod state;
+
+use std::time::Duration;
+
+/// How long a state is waited for.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Waits until `reached` says so; panics after [`DEADLINE`].
+pub async fn eventually(what: &str, mut reached: impl AsyncFnMut() -> bool) {
+    let poll = async {
+        while !reached().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(DEADLINE, poll).await.is_err() {
+        panic!("not reached in time: {what}");
+    }
+}
+
+/// One test for each check of a state store.
+#[macro_export]
+macro_rules! state_conformance {
+    ($make:path) => {
+        $crate::conformance_tests!($make, state:
+            nodes_come_change_and_go, nodes_expire, lease_has_one_owner, lease_expires_and_fence_grows,
+            lease_race_has_one_winner, release_needs_the_present_fence, log_is_kept_in_order,
+            older_fence_writes_nothing, lease_alone_fences, forgotten_log_is_empty_and_fences_grow,
+            log_is_bounded, counters_count_in_windows, wakes_arrive);
+    };
+}
+
+/// One test for each check of a database.
+#[macro_export]
+macro_rules! database_conformance {
+    ($make:path) => {
+        $crate::conformance_tests!($make, database:
+            meeting_is_found_by_id_and_code, id_and_code_are_unique, meeting_ends_once,
+            creation_race_has_one_winner, accounts_are_unique_by_name, participations_are_kept,
+            audit_log_is_kept_in_order, strange_text_comes_back);
+    };
+}
+
+/// The shape of both; not for direct use.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests {
+    ($make:path, $suite:ident: $($check:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                let (store, _kept) = $make().await;
+                $crate::conformance::$suite::$check(&store).await;
+            }
+        )*
+    };
+}
