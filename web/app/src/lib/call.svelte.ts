@@ -1,0 +1,267 @@
+/** One visit to a meeting: from the link to the seat, with this person's devices. */
+import {
+  invitationLink,
+  lookup,
+  Meeting,
+  MeetingError,
+  missingFeatures,
+  Trace,
+  type Access,
+  type Invitation,
+  type Snapshot,
+  type Source,
+} from "@darktower/sdk";
+import { OwnDevices } from "./devices.svelte.ts";
+import { hostKey, keepResume, resumeOf } from "./memory.ts";
+import type { Wishes } from "./place.svelte.ts";
+
+export type Stage = "entering" | "link_needed" | "problem" | "lobby" | "meeting" | "left";
+
+export interface Trouble {
+  code: string;
+  detail: string;
+  retryable: boolean;
+}
+
+/** What pages show and do; the development gallery has another one of these. */
+export interface CallView {
+  readonly stage: Stage;
+  readonly snapshot: Snapshot;
+  readonly access: Access | null;
+  readonly trouble: Trouble | null;
+  readonly devices: OwnDevices;
+  readonly level: number;
+  readonly link: string;
+  readonly hasSecret: boolean;
+  readonly returning: boolean;
+  readonly joining: boolean;
+  readonly directly: boolean;
+  join(name: string): void;
+  leave(): void;
+  toggleMicrophone(): void;
+  toggleCamera(): void;
+  toggleScreen(): void;
+  attachVideo(track: number, canvas: HTMLCanvasElement): () => void;
+  remove(participant: string): void;
+  end(): void;
+  resumeSound(): void;
+  setSpeaker(deviceId: string): void;
+}
+
+/** A seat that cannot be taken again is no reason to stay outside. */
+const SEAT_GONE = new Set(["resume_unknown", "seat_expired", "token_expired", "token_invalid"]);
+
+export class Call implements CallView {
+  snapshot = $state.raw<Snapshot>()!;
+  access = $state.raw<Access | null>(null);
+  level = $state(0);
+  returning = $state(false);
+  joining = $state(false);
+  readonly devices: OwnDevices;
+  readonly directly: boolean;
+  readonly #invitation: Invitation;
+  readonly #trace = new Trace();
+  readonly #abort = new AbortController();
+  #trouble = $state.raw<Trouble | null>(null);
+  #linkNeeded = $state(false);
+  #meeting: Meeting;
+  readonly #handles = new Map<Source, number>();
+
+  constructor(invitation: Invitation, wishes: Wishes, accessToken: string | null) {
+    this.#invitation = invitation;
+    this.directly = wishes.join;
+    this.devices = new OwnDevices((source, stream) => this.#captured(source, stream), wishes.originalSound);
+    if (wishes.name !== null) this.devices.rememberName(wishes.name);
+    const missing = missingFeatures();
+    this.#meeting = this.#newMeeting();
+    if (missing.length > 0) {
+      this.#trouble = { code: "browser_too_old", detail: `missing: ${missing.join(", ")}`, retryable: false };
+      return;
+    }
+    if (this.directly) this.#meeting.mark("click");
+    if (!wishes.devicesOff) void this.devices.begin();
+    void this.#enter(accessToken, resumeOf(invitation.code));
+  }
+
+  get stage(): Stage {
+    if (this.trouble !== null) return "problem";
+    if (this.#linkNeeded) return "link_needed";
+    switch (this.snapshot.phase) {
+      case "joined":
+      case "reconnecting":
+        return "meeting";
+      case "left":
+        return "left";
+      default:
+        return this.directly || this.returning || this.access === null ? "entering" : "lobby";
+    }
+  }
+
+  get trouble(): Trouble | null {
+    if (this.#trouble !== null) return this.#trouble;
+    const { phase, error } = this.snapshot;
+    if (phase === "ended") return { code: error?.code ?? "meeting_ended", detail: error?.detail ?? "", retryable: false };
+    if (phase === "failed") return error ?? { code: "internal", detail: "", retryable: true };
+    return null;
+  }
+
+  get link(): string {
+    return invitationLink(location.origin, this.#invitation);
+  }
+
+  get hasSecret(): boolean {
+    return this.#invitation.secret !== null;
+  }
+
+  /** For measurements and the console. */
+  get meeting(): Meeting {
+    return this.#meeting;
+  }
+
+  join(name: string): void {
+    this.devices.rememberName(name);
+    this.joining = true;
+    this.#meeting.join(name);
+  }
+
+  leave(): void {
+    keepResume(this.#invitation.code, null);
+    this.#meeting.leave();
+    this.devices.close();
+  }
+
+  toggleMicrophone(): void {
+    const { devices } = this;
+    if (devices.microphone.status === "failed" || devices.microphone.status === "off") {
+      devices.setMuted(false);
+      return void devices.startMicrophone();
+    }
+    devices.setMuted(!devices.muted);
+    const handle = this.#handles.get("microphone");
+    if (handle !== undefined) this.#meeting.mute(handle, devices.muted);
+  }
+
+  toggleCamera(): void {
+    if (this.devices.camera.status === "on") this.devices.stopCamera();
+    else void this.devices.startCamera();
+  }
+
+  toggleScreen(): void {
+    if (this.devices.screen.status === "on") this.devices.stopScreen();
+    else void this.devices.startScreen();
+  }
+
+  attachVideo(track: number, canvas: HTMLCanvasElement): () => void {
+    return this.#meeting.attachVideo(track, canvas);
+  }
+
+  remove(participant: string): void {
+    this.#meeting.remove(participant);
+  }
+
+  end(): void {
+    this.#meeting.end();
+  }
+
+  resumeSound(): void {
+    void this.#meeting.resumeSound();
+  }
+
+  setSpeaker(deviceId: string): void {
+    void this.devices.choose({ speakerId: deviceId });
+    this.#meeting.setSpeaker(deviceId).catch((error: unknown) => console.warn("the speaker cannot be used", error));
+  }
+
+  /** The visit is over; a seat not given up stays held for a return. */
+  close(): void {
+    this.#abort.abort();
+    this.devices.close();
+    this.#meeting.close();
+  }
+
+  #newMeeting(): Meeting {
+    const meeting = new Meeting({ traceparent: () => this.#trace.traceparent() });
+    meeting.subscribe((snapshot) => this.#changed(snapshot));
+    meeting.onLevel((level) => (this.level = level));
+    return meeting;
+  }
+
+  async #enter(accessToken: string | null, resume: string | null): Promise<void> {
+    const { code, secret } = this.#invitation;
+    this.returning = resume !== null;
+    try {
+      const key = hostKey(code);
+      const access = await lookup(code, {
+        traceparent: this.#trace.traceparent(),
+        signal: this.#abort.signal,
+        ...(accessToken !== null ? { accessToken } : key !== null ? { hostKey: key } : {}),
+      });
+      this.access = access;
+      if (access.meeting.key_in_link && secret === null) {
+        this.#linkNeeded = true;
+        return;
+      }
+      this.#meeting.enter(access, { linkSecret: secret, resume });
+      if (this.directly && resume === null) this.join(this.devices.settings.name || "Guest");
+    } catch (error) {
+      if (this.#abort.signal.aborted) return;
+      if (error instanceof MeetingError) this.#trouble = error;
+      else this.#trouble = { code: "internal", detail: String(error), retryable: true };
+    }
+  }
+
+  #changed(snapshot: Snapshot): void {
+    const { code } = this.#invitation;
+    const before = this.snapshot as Snapshot | undefined;
+    if (snapshot.resume !== null && snapshot.resume !== before?.resume) keepResume(code, snapshot.resume);
+    const over = snapshot.phase === "left" || snapshot.phase === "ended" || snapshot.phase === "failed";
+    if (over && before?.phase !== snapshot.phase) {
+      keepResume(code, null);
+      if (this.returning && SEAT_GONE.has(snapshot.error?.code ?? "")) return this.#anew();
+      this.devices.close();
+    }
+    if (snapshot.phase === "joined") {
+      this.returning = false;
+      this.joining = false;
+      if (before?.phase !== "joined") this.#useSpeaker();
+    }
+    this.snapshot = snapshot;
+  }
+
+  /** The seat is gone: enter as anybody does. */
+  #anew(): void {
+    this.#meeting.close();
+    this.#meeting = this.#newMeeting();
+    this.#handles.clear();
+    this.devices.republish();
+    void this.#enter(null, null);
+  }
+
+  #useSpeaker(): void {
+    const { speakerId } = this.devices.settings;
+    if (speakerId !== "") this.setSpeaker(speakerId);
+  }
+
+  #captured(source: "camera" | "microphone" | "screen", stream: MediaStream | null): void {
+    const track = (source === "microphone" ? stream?.getAudioTracks()[0] : stream?.getVideoTracks()[0]) ?? null;
+    if (source === "screen") return this.#captureScreen(track, stream?.getAudioTracks()[0] ?? null);
+    const handle = this.#handles.get(source);
+    if (handle === undefined) {
+      const muted = source === "microphone" && this.devices.muted;
+      if (track !== null) this.#handles.set(source, this.#meeting.publish(source, track, { muted }));
+      return;
+    }
+    this.#meeting.replace(handle, track);
+    this.#meeting.mute(handle, track === null || (source === "microphone" && this.devices.muted));
+  }
+
+  #captureScreen(video: MediaStreamTrack | null, audio: MediaStreamTrack | null): void {
+    for (const source of ["screen", "screen_audio"] as const) {
+      const handle = this.#handles.get(source);
+      if (handle !== undefined) this.#meeting.unpublish(handle);
+      this.#handles.delete(source);
+    }
+    if (video !== null) this.#handles.set("screen", this.#meeting.publish("screen", video));
+    if (audio !== null) this.#handles.set("screen_audio", this.#meeting.publish("screen_audio", audio));
+  }
+}

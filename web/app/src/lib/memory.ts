@@ -1,0 +1,70 @@
+/** What this browser remembers. Storage may be forbidden: then nothing is remembered. */
+
+export interface Settings {
+  name: string;
+  cameraId: string;
+  microphoneId: string;
+  speakerId: string;
+  originalSound: boolean;
+  cameraOn: boolean;
+  microphoneOn: boolean;
+}
+
+const defaults: Settings = {
+  name: "",
+  cameraId: "",
+  microphoneId: "",
+  speakerId: "",
+  originalSound: false,
+  cameraOn: true,
+  microphoneOn: true,
+};
+
+export function loadSettings(): Settings {
+  try {
+    const stored: unknown = JSON.parse(read(() => localStorage, "darktower.settings") ?? "{}");
+    return { ...defaults, ...(stored as Partial<Settings>) };
+  } catch {
+    // Not ours or cut short: as good as nothing.
+    return { ...defaults };
+  }
+}
+
+export function saveSettings(settings: Settings): void {
+  write(() => localStorage, "darktower.settings", JSON.stringify(settings));
+}
+
+/** The key that makes its holder the host of a meeting. */
+export function hostKey(code: string): string | null {
+  return read(() => localStorage, `darktower.host.${code}`);
+}
+
+export function keepHostKey(code: string, key: string): void {
+  write(() => localStorage, `darktower.host.${code}`, key);
+}
+
+/** What takes the same seat again after a reload of this tab. */
+export function resumeOf(code: string): string | null {
+  return read(() => sessionStorage, `darktower.resume.${code}`);
+}
+
+export function keepResume(code: string, resume: string | null): void {
+  write(() => sessionStorage, `darktower.resume.${code}`, resume);
+}
+
+function read(storage: () => Storage, key: string): string | null {
+  try {
+    return storage().getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function write(storage: () => Storage, key: string, value: string | null): void {
+  try {
+    if (value === null) storage().removeItem(key);
+    else storage().setItem(key, value);
+  } catch {
+    // Forbidden or full; the meeting works without.
+  }
+}
