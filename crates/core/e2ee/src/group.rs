@@ -407,3 +407,6 @@ fn former_leaf(group_info: &MlsMessage, participant: ParticipantId) -> Result<Op
         });
     Ok(former.map(|member| member.index))
 }
+
+#[cfg(test)]
+mod tests;

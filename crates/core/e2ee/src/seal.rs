@@ -8,7 +8,7 @@ use crate::header::{Header, MAX_HEADER};
 use crate::keys::SealingKey;
 use crate::sframe::TAG;
 
-/// Most bytes that sealing adds to a frame: the longest header and the tag. Usual are 20.
+/// Most bytes that sealing adds to a frame: the longest header and the tag. Usual are 18 to 24.
 pub const MAX_OVERHEAD: usize = MAX_HEADER + TAG;
 
 /// Seals the frames of all of one participant's tracks. There is one per group membership, because the counter that
