@@ -35,6 +35,8 @@ fn lock() -> MutexGuard<'static, Option<Box<Instance>>> {
 fn with(call: impl FnOnce(&mut Core) -> u32) -> u32 {
     let mut instance = lock();
     let instance = instance.get_or_insert_with(|| {
+        #[cfg(target_arch = "wasm32")]
+        crate::host::tell_panics();
         Box::new(Instance {
             core: Core::default(),
             record: Record::none(),

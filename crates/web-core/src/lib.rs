@@ -10,6 +10,8 @@
 
 mod abi;
 mod core;
+#[cfg(target_arch = "wasm32")]
+mod host;
 mod record;
 
 pub use crate::core::Core;
