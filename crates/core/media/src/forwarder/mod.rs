@@ -24,6 +24,9 @@ use seats::Seat;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
+/// SHA-256 of the ticket that opens a session; the ticket itself is kept nowhere.
+pub type TicketHash = [u8; 32];
+
 /// What is forwarded: header and sealed payload as they came, or in a simulation
 /// anything that knows its size.
 pub trait Payload: Clone {
@@ -75,6 +78,8 @@ pub enum Command {
     Seat {
         /// The seat, named as its participant.
         seat: ParticipantId,
+        /// SHA-256 of a ticket that opens a session on it. The newest two count.
+        ticket: Option<TicketHash>,
         /// False: may connect and wait (lobby).
         joined: bool,
     },
@@ -201,6 +206,18 @@ pub enum Output<P> {
         session: SessionId,
         /// Why.
         code: Code,
+    },
+    /// Sessions with this ticket are this seat's from now on.
+    TicketKnown {
+        /// The ticket's hash.
+        ticket: TicketHash,
+        /// The seat.
+        seat: ParticipantId,
+    },
+    /// The ticket opens nothing any more.
+    TicketGone {
+        /// The ticket's hash.
+        ticket: TicketHash,
     },
     /// Tell the controller: the seat has a session.
     SeatConnected {

@@ -1,12 +1,16 @@
 //! Seats and sessions: who is connected, and what the controller says of them.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use darktower_wire::Code;
 use darktower_wire::ids::{ParticipantId, TrackId};
 
-use super::{Command, Forwarder, Output, Payload, Session, SessionId};
+use super::{Command, Forwarder, Output, Payload, Session, SessionId, TicketHash};
+
+/// Tickets of one seat that count: a participant may hold one from the lobby and
+/// one from joining.
+const MAX_TICKETS: usize = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Seat {
@@ -14,6 +18,8 @@ pub(super) struct Seat {
     pub(super) joined: Option<Duration>,
     /// Whether a session of it has received before.
     received: bool,
+    /// What opens a session on it, oldest first.
+    tickets: VecDeque<TicketHash>,
     /// Tracks it is not subscribed to.
     pub(super) unwanted: BTreeSet<TrackId>,
     said: bool,
@@ -23,7 +29,16 @@ pub(super) struct Seat {
 impl<P: Payload> Forwarder<P> {
     pub(super) fn command(&mut self, now: Duration, command: Command) {
         match command {
-            Command::Seat { seat, joined } => self.seat(now, seat, joined),
+            Command::Seat {
+                seat,
+                ticket,
+                joined,
+            } => {
+                self.seat(now, seat, joined);
+                if let Some(ticket) = ticket {
+                    self.ticket(seat, ticket);
+                }
+            }
             Command::SeatGone { seat, code } => self.seat_gone(seat, code),
             Command::Track {
                 id,
@@ -47,7 +62,10 @@ impl<P: Payload> Forwarder<P> {
                 for session in sessions {
                     self.close(session, Code::MeetingEnded);
                 }
-                self.seats.clear();
+                let seats: Vec<_> = self.seats.keys().copied().collect();
+                for seat in seats {
+                    self.seat_gone(seat, Code::MeetingEnded);
+                }
                 self.tracks.clear();
                 self.cached = 0;
                 self.outputs.push_back(Output::Over);
@@ -121,9 +139,28 @@ impl<P: Payload> Forwarder<P> {
         }
     }
 
-    fn seat_gone(&mut self, seat: ParticipantId, code: Code) {
-        if self.seats.remove(&seat).is_none() {
+    fn ticket(&mut self, seat: ParticipantId, ticket: TicketHash) {
+        let Some(state) = self.seats.get_mut(&seat) else {
             return;
+        };
+        if state.tickets.contains(&ticket) {
+            return;
+        }
+        state.tickets.push_back(ticket);
+        if state.tickets.len() > MAX_TICKETS
+            && let Some(ticket) = state.tickets.pop_front()
+        {
+            self.outputs.push_back(Output::TicketGone { ticket });
+        }
+        self.outputs.push_back(Output::TicketKnown { ticket, seat });
+    }
+
+    fn seat_gone(&mut self, seat: ParticipantId, code: Code) {
+        let Some(state) = self.seats.remove(&seat) else {
+            return;
+        };
+        for ticket in state.tickets {
+            self.outputs.push_back(Output::TicketGone { ticket });
         }
         let tracks = self.tracks.iter().filter(|(_, track)| track.seat == seat);
         let tracks: Vec<_> = tracks.map(|(&id, _)| id).collect();
