@@ -34,7 +34,7 @@ export function arrange(count: number, width: number, height: number, gap: numbe
 
 /** How many tiles make sense before they are too small to see a face. */
 export function capacity(width: number, height: number): number {
-  const columns = Math.max(1, Math.floor(width / 150));
-  const rows = Math.max(1, Math.floor(height / 110));
+  const columns = Math.max(1, Math.floor(width / 112));
+  const rows = Math.max(1, Math.floor(height / 84));
   return Math.max(2, Math.min(25, columns * rows));
 }

@@ -3,7 +3,7 @@
  */
 export const t = {
   product: "Dark Tower",
-  tagline: "Meetings only you can hear.",
+  tagline: "Meetings that stay between you.",
   promise: "Every picture and every word is sealed in your browser. The servers in between carry it and cannot open it.",
 
   start: {
@@ -60,7 +60,8 @@ export const t = {
   meeting: {
     you: "You",
     youNamed: (name: string) => `${name} (you)`,
-    away: "Away, the seat is held",
+    away: "Away",
+    awayLong: "Away, the seat is held",
     muted: "Muted",
     screenOf: (name: string) => `${name} is sharing a screen`,
     yourScreen: "You are sharing your screen",
