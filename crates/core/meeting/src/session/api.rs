@@ -47,6 +47,7 @@ impl Default for Config {
 
 /// Something happened to a session, or its owner wants something.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "messages are most of what comes")]
 pub enum Input {
     /// Connect and look at the meeting without being in it.
     EnterLobby,

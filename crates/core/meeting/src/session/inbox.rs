@@ -30,18 +30,15 @@ impl Session {
                 self.connection.answered(sent);
                 self.state.rtt = now.checked_sub(sent);
             }
-            _ if self.state.phase.is_final() => {
-                if asked == Some(What::Leave) {
-                    self.finish(Phase::Left, None, false);
-                }
-            }
-            Some(body) => self.body(now, asked, body),
+            _ if asked == Some(What::Leave) => self.finish(Phase::Left, None, false),
+            _ if self.state.phase.is_final() => {}
+            Some(body) => self.body(asked, body),
             // A message of a later version that need not be understood.
             None => {}
         }
     }
 
-    fn body(&mut self, now: Duration, asked: Option<What>, body: Body) {
+    fn body(&mut self, asked: Option<What>, body: Body) {
         match body {
             Body::Lobby(lobby) => self.entered_lobby(lobby),
             Body::Joined(joined) => self.joined(joined),
@@ -112,7 +109,6 @@ impl Session {
             }
             Body::Pong(_) => {}
         }
-        let _ = now;
     }
 
     fn entered_lobby(&mut self, lobby: Lobby) {
@@ -159,7 +155,6 @@ impl Session {
             .iter()
             .flat_map(|join| join.publish.iter().map(|publish| publish.handle))
             .collect();
-        self.restore_tracks(&in_join);
         let again: Vec<_> = self
             .asked
             .iter()
@@ -168,6 +163,7 @@ impl Session {
         for (request, body) in again {
             self.send(request, body);
         }
+        self.restore_tracks(&in_join);
     }
 
     /// Makes the controller's view of the own tracks the one this end wants.
@@ -191,9 +187,10 @@ impl Session {
                 own.track == Some(*track)
                     || own.track.is_none() && own.description == state.description
             });
-            if !known {
-                let body = super::Body::Unpublish(signal::Unpublish { track: track.0 });
-                self.ask(What::Track, body, false);
+            let body = super::Body::Unpublish(signal::Unpublish { track: track.0 });
+            let asked = |asked: &super::Asked| asked.again.as_ref() == Some(&body);
+            if !known && !self.asked.values().any(asked) {
+                self.unpublish(*track);
             }
         }
         for (handle, own) in self.state.own_tracks.clone() {
@@ -202,7 +199,7 @@ impl Session {
                 .and_then(|track| there.get(&track).map(|state| (track, state)))
             {
                 Some((track, state)) if state.muted != own.muted => {
-                    self.send_muted(track, own.muted);
+                    self.set_muted(track, own.muted);
                 }
                 Some(_) => {}
                 None if in_join.contains(&handle) => {}
@@ -217,6 +214,7 @@ impl Session {
 
     fn published(&mut self, published: Published) {
         let track = TrackId(published.track);
+        let changed = self.changed_unpublished.remove(&published.handle);
         match self.state.own_tracks.get_mut(&published.handle) {
             Some(own) => {
                 own.track = Some(track);
@@ -229,18 +227,15 @@ impl Session {
                 {
                     let there = me.tracks.insert(track, state);
                     // Muted, or the reverse, while the answer was under way.
-                    if there.is_none_or(|there| there.muted != muted) {
-                        self.send_muted(track, muted);
+                    if changed || there.is_some_and(|there| there.muted != muted) {
+                        self.set_muted(track, muted);
                     }
                 }
                 let handle = published.handle;
                 self.outputs.push_back(Output::Published { handle, track });
             }
             // Taken back before its answer came.
-            None => {
-                let body = super::Body::Unpublish(signal::Unpublish { track: track.0 });
-                self.ask(What::Track, body, true);
-            }
+            None => self.unpublish(track),
         }
     }
 

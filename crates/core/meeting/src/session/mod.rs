@@ -5,7 +5,7 @@ mod connection;
 mod inbox;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use darktower_wire::Code;
@@ -38,6 +38,8 @@ pub struct Session {
     epoch: Option<u64>,
     /// The own commit without an answer: the epoch it leads to.
     commit: Option<u64>,
+    /// Handles whose mute state changed before their tracks had an id.
+    changed_unpublished: BTreeSet<u32>,
     seat_ttl: Option<Duration>,
     /// Give up then, unless connected.
     give_up_at: Option<Duration>,
@@ -75,6 +77,7 @@ impl Session {
             join: None,
             epoch: None,
             commit: None,
+            changed_unpublished: BTreeSet::new(),
             seat_ttl: None,
             give_up_at: None,
             leave_by: None,
@@ -159,8 +162,7 @@ impl Session {
                 };
                 // Without an id yet, the answer that brings it takes it back.
                 if let Some(track) = own.track {
-                    let body = Body::Unpublish(signal::Unpublish { track: track.0 });
-                    self.ask(What::Track, body, true);
+                    self.unpublish(track);
                 }
             }
             Input::SetMuted { handle, muted } => {
@@ -168,8 +170,11 @@ impl Session {
                     return self.refuse(What::Track, "there is no such handle");
                 };
                 own.muted = muted;
-                if let Some(track) = own.track {
-                    self.send_muted(track, muted);
+                match own.track {
+                    Some(track) => self.set_muted(track, muted),
+                    None => {
+                        self.changed_unpublished.insert(handle);
+                    }
                 }
             }
             Input::Subscribe { track, wanted } => {
@@ -321,9 +326,9 @@ impl Session {
         }
         let code = code.unwrap_or(Code::ConnectionLost);
         match code {
-            Code::MeetingEnded => return self.finish(Phase::Ended, Some(code), false),
+            Code::MeetingEnded => self.finish(Phase::Ended, Some(code), false),
             code if !code.is_retryable() && code != Code::Left => {
-                return self.finish(Phase::Failed, Some(code), false);
+                self.finish(Phase::Failed, Some(code), false);
             }
             _ => self.lost(now),
         }
@@ -448,12 +453,30 @@ impl Session {
         self.ask(What::Publish(publish.handle), Body::Publish(publish), false);
     }
 
-    fn send_muted(&mut self, track: TrackId, muted: bool) {
+    fn unpublish(&mut self, track: TrackId) {
+        if let Some(shown) = self.own_shown() {
+            shown.remove(&track);
+        }
+        let body = Body::Unpublish(signal::Unpublish { track: track.0 });
+        self.ask(What::Track, body, true);
+    }
+
+    /// Without a connection, the resume says it.
+    fn set_muted(&mut self, track: TrackId, muted: bool) {
+        if let Some(shown) = self.own_shown().and_then(|tracks| tracks.get_mut(&track)) {
+            shown.muted = muted;
+        }
         let body = Body::SetMuted(signal::SetMuted {
             track: track.0,
             muted,
         });
         self.ask(What::Track, body, false);
+    }
+
+    /// The own tracks as they are on the roster.
+    fn own_shown(&mut self) -> Option<&mut BTreeMap<TrackId, TrackState>> {
+        let me = self.state.participants.get_mut(&self.state.me?)?;
+        Some(&mut me.tracks)
     }
 
     fn keep_own(&mut self, publish: &Publish) {

@@ -1,0 +1,251 @@
+//! What a [`Meeting`](super::Meeting) is told and what it decides.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use darktower_wire::Code;
+use darktower_wire::ids::{MeetingId, ParticipantId, TrackId};
+use darktower_wire::signal::{self, ClientMessage, ServerMessage};
+use darktower_wire::token::Role;
+
+/// What a meeting permits. The defaults are the product's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How long a seat is held after its session is lost.
+    pub seat_ttl: Duration,
+    /// A session that says nothing for this long is lost.
+    pub silent_after: Duration,
+    /// An empty meeting is given up after this long.
+    pub empty_for: Duration,
+    /// The most tracks a participant may publish at once.
+    pub max_tracks: usize,
+    /// The longest encoded track description, in bytes.
+    pub max_description: usize,
+    /// Between two messages of a session on average, at the least.
+    pub message_every: Duration,
+    /// How many messages a session may be ahead of that.
+    pub message_burst: u32,
+    /// The epoch's moves are told to lobbies at most this often.
+    pub lobby_every: Duration,
+    /// How long the one asked to remove somebody has, before the next is asked.
+    pub remove_within: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            seat_ttl: Duration::from_secs(5 * 60),
+            silent_after: Duration::from_secs(15),
+            empty_for: Duration::from_secs(60),
+            max_tracks: 16,
+            max_description: 4096,
+            message_every: Duration::from_millis(5),
+            message_burst: 1000,
+            lobby_every: Duration::from_millis(100),
+            remove_within: Duration::from_secs(1),
+        }
+    }
+}
+
+/// One live signalling connection, named by the shell; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// With what right a session was opened.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A join token, verified by the shell.
+    Token {
+        /// Whom it names.
+        participant: ParticipantId,
+        /// What they may do.
+        role: Role,
+    },
+    /// A resume token as presented; the meeting judges it.
+    Resume(Bytes),
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Token { participant, role } => write!(f, "Token({participant}, {role:?})"),
+            Self::Resume(_) => f.write_str("Resume(..)"),
+        }
+    }
+}
+
+/// Fresh random bytes for one session.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entropy {
+    /// Becomes the secret in a resume token.
+    pub resume: [u8; 32],
+    /// Becomes the media ticket.
+    pub ticket: [u8; 32],
+}
+
+impl std::fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Entropy(..)")
+    }
+}
+
+/// A fact that reached the controller.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A connection was authenticated (or presents a resume token).
+    Opened {
+        /// Its name from now on.
+        session: SessionId,
+        /// Its right.
+        credential: Credential,
+        /// Bytes for its secrets.
+        entropy: Entropy,
+    },
+    /// A message came.
+    Message {
+        /// From whom.
+        session: SessionId,
+        /// What.
+        message: ClientMessage,
+    },
+    /// Bytes came that are no message.
+    Malformed {
+        /// From whom.
+        session: SessionId,
+        /// What is wrong with them.
+        code: Code,
+    },
+    /// A connection is gone.
+    Closed {
+        /// Which.
+        session: SessionId,
+    },
+    /// The meeting is on this media handler now (the ticket is empty), or on none.
+    Handler(Option<signal::MediaAssignment>),
+    /// Somebody with the right to do so ends the meeting.
+    End,
+    /// The meeting was restored here: nobody is connected yet.
+    TakenOver,
+    /// The deadline passed.
+    Tick,
+}
+
+/// What to do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "messages are most of what goes")]
+pub enum Output {
+    /// Append to the recoverable log, before anything that follows.
+    Persist(Bytes),
+    /// Tell the media handler.
+    Media(MediaOrder),
+    /// Send a message.
+    Send {
+        /// To whom.
+        session: SessionId,
+        /// What.
+        message: ServerMessage,
+    },
+    /// Close a connection after what was sent to it; nothing more is said of it.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        code: Code,
+    },
+    /// The meeting is over here: nobody is left, or it was ended. Said once.
+    Over {
+        /// It was ended, and must not be opened again.
+        ended: bool,
+    },
+}
+
+/// What should be at the media handler. Idempotent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaOrder {
+    /// A place that may open a media session.
+    Seat {
+        /// Its participant.
+        seat: ParticipantId,
+        /// SHA-256 of the ticket that opens it.
+        ticket_sha256: Bytes,
+        /// False: may connect and wait, nothing is forwarded.
+        joined: bool,
+    },
+    /// It may no longer.
+    SeatGone {
+        /// Its participant.
+        seat: ParticipantId,
+        /// Why.
+        code: Code,
+    },
+    /// A track and who may send on it.
+    Track {
+        /// Which.
+        track: TrackId,
+        /// Its publisher.
+        seat: ParticipantId,
+        /// A video track, else an audio track.
+        video: bool,
+        /// How many layers it has.
+        layers: u32,
+    },
+    /// The track is no more.
+    TrackGone {
+        /// Which.
+        track: TrackId,
+    },
+    /// An exception from "all tracks of the others".
+    Subscription {
+        /// Whose.
+        seat: ParticipantId,
+        /// Which.
+        track: TrackId,
+        /// Whether it is wanted.
+        wanted: bool,
+    },
+    /// Everybody out.
+    MeetingOver,
+}
+
+/// What a newcomer needs to know before it connects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// How many have a seat.
+    pub participants: usize,
+    /// Whether another may join.
+    pub full: bool,
+    /// The key group's newest epoch and public state, where there is a group.
+    pub keys: Option<(u64, Bytes)>,
+}
+
+/// Why a snapshot or a delta cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Bytes that are no record.
+    #[error("a stored record of the meeting is malformed: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// The snapshot does not say which meeting it is of.
+    #[error("the stored snapshot names no meeting")]
+    Nameless,
+}
+
+/// The meeting that a resume token belongs to, for the shell to route by.
+/// Whether the token is any good, the meeting judges.
+pub fn resume_token_meeting(token: &[u8]) -> Option<MeetingId> {
+    (token.len() == RESUME_TOKEN)
+        .then(|| MeetingId::from_slice(&token[..16]).ok())
+        .flatten()
+}
+
+/// Meeting id, participant id, secret.
+pub(super) const RESUME_TOKEN: usize = 16 + 16 + 32;
+
+pub(super) fn resume_token(meeting: &[u8], seat: ParticipantId, secret: &[u8; 32]) -> Bytes {
+    [meeting, &seat.0, secret].concat().into()
+}
+
+pub(super) fn resume_token_seat(token: &[u8]) -> Option<ParticipantId> {
+    (token.len() == RESUME_TOKEN)
+        .then(|| ParticipantId::from_slice(&token[16..32]).ok())
+        .flatten()
+}

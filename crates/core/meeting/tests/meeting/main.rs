@@ -1,0 +1,6 @@
+//! Both ends of the signalling conversation, over a virtual link and clock.
+
+mod keys;
+mod pair;
+mod random;
+mod world;

@@ -1,0 +1,424 @@
+//! One meeting, several sessions, links with a delay, one virtual clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use darktower_meeting::meeting::{self, Credential, Entropy, MediaOrder, Meeting, SessionId};
+use darktower_meeting::session::{self, Phase, Session, What};
+use darktower_wire::Code;
+use darktower_wire::ids::ParticipantId;
+use darktower_wire::signal::{self, ClientMessage, ServerMessage};
+use darktower_wire::token::Role;
+
+use crate::keys::Owner;
+
+pub(crate) const MEETING: [u8; 16] = [7; 16];
+pub(crate) const WALL: u64 = 1_790_000_000_000;
+pub(crate) const DELAY: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+enum Up {
+    Message(ClientMessage),
+    Closed,
+}
+
+#[derive(Debug)]
+enum Down {
+    Connected,
+    Message(ServerMessage),
+    Closed(Code),
+}
+
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) id: ParticipantId,
+    role: Role,
+    pub(crate) session: Session,
+    pub(crate) owner: Owner,
+    pub(crate) live: Option<SessionId>,
+    up: VecDeque<(Duration, SessionId, Up)>,
+    down: VecDeque<(Duration, SessionId, Down)>,
+    pub(crate) refused: Vec<(What, Code)>,
+    /// Nothing arrives in either direction.
+    pub(crate) cut: bool,
+    asked: BTreeMap<u64, ()>,
+    pub(crate) assigned: Vec<signal::MediaAssignment>,
+    pub(crate) founds: u32,
+}
+
+pub(crate) struct World {
+    pub(crate) now: Duration,
+    pub(crate) meeting: Meeting,
+    pub(crate) ends: Vec<End>,
+    next_session: u64,
+    pub(crate) snapshot: Bytes,
+    pub(crate) deltas: Vec<Bytes>,
+    pub(crate) media: Vec<MediaOrder>,
+    pub(crate) over: Option<bool>,
+    pub(crate) config: meeting::Config,
+}
+
+pub(crate) fn info(max: u32) -> signal::Meeting {
+    signal::Meeting {
+        id: MEETING.to_vec().into(),
+        code: "abc-defg-hij".into(),
+        title: "Tuesday".into(),
+        max_participants: max,
+        key_in_link: true,
+    }
+}
+
+pub(crate) fn publish(handle: u32) -> signal::Publish {
+    use prost::Message as _;
+    let description = signal::TrackDescription {
+        kind: signal::Kind::Video.into(),
+        source: signal::Source::Camera.into(),
+        codec: "vp8".into(),
+        ..Default::default()
+    };
+    signal::Publish {
+        description: description.encode_to_vec().into(),
+        muted: false,
+        handle,
+    }
+}
+
+impl World {
+    pub(crate) fn new(max: u32) -> Self {
+        Self::with(meeting::Config::default(), max)
+    }
+
+    pub(crate) fn with(config: meeting::Config, max: u32) -> Self {
+        let meeting = Meeting::new(config.clone(), info(max), Duration::ZERO, WALL).unwrap();
+        Self {
+            now: Duration::ZERO,
+            snapshot: meeting.snapshot(),
+            meeting,
+            ends: Vec::new(),
+            next_session: 1,
+            deltas: Vec::new(),
+            media: Vec::new(),
+            over: None,
+            config,
+        }
+    }
+
+    /// A participant that has done nothing yet.
+    pub(crate) fn add(&mut self, role: Role) -> usize {
+        let n = self.ends.len();
+        let id = ParticipantId([n as u8 + 1; 16]);
+        self.ends.push(End {
+            id,
+            role,
+            session: Session::new(session::Config::default(), n as u64 * 77 + 5),
+            owner: Owner::new(id),
+            live: None,
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            refused: Vec::new(),
+            cut: false,
+            asked: BTreeMap::new(),
+            assigned: Vec::new(),
+            founds: 0,
+        });
+        n
+    }
+
+    pub(crate) fn say(&mut self, end: usize, input: session::Input) {
+        self.ends[end].session.handle(self.now, input);
+        self.drain(end);
+    }
+
+    pub(crate) fn join(&mut self, end: usize, tracks: &[u32]) {
+        self.say(
+            end,
+            session::Input::Join {
+                name: format!("P{end}"),
+                publish: tracks.iter().map(|handle| publish(*handle)).collect(),
+                key: None,
+            },
+        );
+    }
+
+    /// Adds a participant and waits until it has keys.
+    pub(crate) fn joined(&mut self, role: Role) -> usize {
+        let end = self.add(role);
+        self.join(end, &[1]);
+        self.until(|world| world.ends[end].owner.group.is_some());
+        end
+    }
+
+    pub(crate) fn phase(&self, end: usize) -> Phase {
+        self.ends[end].session.state().phase
+    }
+
+    pub(crate) fn tell(&mut self, input: meeting::Input) {
+        self.meeting.handle(self.now, input);
+        self.drain_meeting();
+    }
+
+    /// The connection breaks; both ends learn of it at once.
+    pub(crate) fn break_link(&mut self, end: usize) {
+        if let Some(session) = self.ends[end].live.take() {
+            self.ends[end].up.clear();
+            self.ends[end].down.clear();
+            self.ends[end].asked.clear();
+            self.tell(meeting::Input::Closed { session });
+            self.say(end, session::Input::Disconnected { code: None });
+        }
+    }
+
+    /// Things arrive again. A stream that lost something in between is no stream
+    /// any more: the connection is gone.
+    pub(crate) fn heal(&mut self, end: usize) {
+        if std::mem::take(&mut self.ends[end].cut) {
+            self.break_link(end);
+        }
+    }
+
+    /// Nothing of what was in memory survives but the log.
+    pub(crate) fn take_over(&mut self) {
+        let deltas: Vec<&[u8]> = self.deltas.iter().map(|delta| &delta[..]).collect();
+        let wall = WALL + self.now.as_millis() as u64;
+        let restored =
+            Meeting::restore(self.config.clone(), &self.snapshot, deltas, self.now, wall).unwrap();
+        assert_eq!(restored.snapshot(), self.meeting.snapshot());
+        self.meeting = restored;
+        self.tell(meeting::Input::TakenOver);
+        for end in 0..self.ends.len() {
+            if self.ends[end].live.take().is_some() {
+                self.ends[end].up.clear();
+                self.ends[end].down.clear();
+                self.ends[end].asked.clear();
+                self.say(end, session::Input::Disconnected { code: None });
+            }
+        }
+    }
+
+    pub(crate) fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        let limit = self.now + Duration::from_secs(600);
+        while !done(self) {
+            assert!(
+                self.step(limit),
+                "not reached: {:#?}",
+                self.ends
+                    .iter()
+                    .map(|end| end.session.state())
+                    .collect::<Vec<_>>()
+            );
+        }
+    }
+
+    pub(crate) fn run(&mut self, time: Duration) {
+        let limit = self.now + time;
+        while self.step(limit) {}
+        self.now = limit;
+    }
+
+    /// To the next thing that happens, if that is not after `limit`.
+    fn step(&mut self, limit: Duration) -> bool {
+        let links = self.ends.iter().flat_map(|end| {
+            let up = end.up.front().map(|(at, ..)| *at);
+            let down = end.down.front().map(|(at, ..)| *at);
+            [up, down, end.session.deadline()]
+        });
+        let next = links.chain([self.meeting.deadline()]).flatten().min();
+        let Some(next) = next.filter(|next| *next <= limit) else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        for end in 0..self.ends.len() {
+            while let Some((_, session, down)) = pop(&mut self.ends[end].down, self.now) {
+                self.arrive(end, session, down);
+            }
+            while let Some((_, session, up)) = pop(&mut self.ends[end].up, self.now) {
+                if self.ends[end].cut && !matches!(up, Up::Closed) {
+                    continue;
+                }
+                self.tell(match up {
+                    Up::Message(message) => meeting::Input::Message { session, message },
+                    Up::Closed => meeting::Input::Closed { session },
+                });
+            }
+            let due = self.ends[end].session.deadline();
+            if due.is_some_and(|due| due <= self.now) {
+                self.say(end, session::Input::Tick);
+            }
+        }
+        if self.meeting.deadline().is_some_and(|due| due <= self.now) {
+            self.tell(meeting::Input::Tick);
+        }
+        true
+    }
+
+    fn arrive(&mut self, end: usize, session: SessionId, down: Down) {
+        if self.ends[end].cut || self.ends[end].live != Some(session) {
+            return;
+        }
+        match down {
+            Down::Connected => self.say(end, session::Input::Connected),
+            Down::Message(message) => {
+                self.ends[end].asked.remove(&message.reply_to);
+                self.say(end, session::Input::Message(message));
+            }
+            Down::Closed(code) => {
+                self.ends[end].live = None;
+                self.ends[end].asked.clear();
+                self.say(end, session::Input::Disconnected { code: Some(code) });
+            }
+        }
+    }
+
+    fn drain(&mut self, n: usize) {
+        while let Some(output) = self.ends[n].session.poll() {
+            let at = self.now + DELAY;
+            match output {
+                session::Output::Connect { resume } => {
+                    let session = SessionId(self.next_session);
+                    self.next_session += 1;
+                    let end = &mut self.ends[n];
+                    end.live = Some(session);
+                    let credential = match resume {
+                        Some(token) => Credential::Resume(token),
+                        None => Credential::Token {
+                            participant: end.id,
+                            role: end.role,
+                        },
+                    };
+                    if end.cut {
+                        continue;
+                    }
+                    end.down.push_back((at + DELAY, session, Down::Connected));
+                    let entropy = Entropy {
+                        resume: [self.next_session as u8; 32],
+                        ticket: [self.next_session as u8 ^ 0x55; 32],
+                    };
+                    self.tell(meeting::Input::Opened {
+                        session,
+                        credential,
+                        entropy,
+                    });
+                }
+                session::Output::Disconnect { .. } => {
+                    let end = &mut self.ends[n];
+                    end.asked.clear();
+                    if let Some(session) = end.live.take() {
+                        end.up.push_back((at, session, Up::Closed));
+                    }
+                }
+                session::Output::Send(message) => {
+                    let end = &mut self.ends[n];
+                    if let Some(session) = end.live {
+                        if message.request != 0 {
+                            end.asked.insert(message.request, ());
+                        }
+                        end.up.push_back((at, session, Up::Message(message)));
+                    }
+                }
+                session::Output::Keys(event) => {
+                    if event == session::KeyEvent::Found {
+                        self.ends[n].founds += 1;
+                    }
+                    // In the lobby the join will carry the commit.
+                    if self.phase(n) == Phase::Joined {
+                        for said in self.ends[n].owner.on(MEETING, event) {
+                            self.ends[n]
+                                .session
+                                .handle(self.now, session::Input::Key(said));
+                        }
+                    }
+                }
+                session::Output::Refused { what, code, .. } => {
+                    self.ends[n].refused.push((what, code));
+                }
+                session::Output::MediaAssigned(assigned) => self.ends[n].assigned.push(assigned),
+                session::Output::Changed | session::Output::Published { .. } => {}
+            }
+        }
+    }
+
+    fn drain_meeting(&mut self) {
+        while let Some(output) = self.meeting.poll() {
+            let at = self.now + DELAY;
+            match output {
+                meeting::Output::Persist(delta) => self.deltas.push(delta),
+                meeting::Output::Media(order) => self.media.push(order),
+                meeting::Output::Send { session, message } => {
+                    if let Some(end) = self.end_of(session) {
+                        end.down.push_back((at, session, Down::Message(message)));
+                    }
+                }
+                meeting::Output::Close { session, code } => {
+                    if let Some(end) = self.end_of(session) {
+                        end.down.push_back((at, session, Down::Closed(code)));
+                    }
+                }
+                meeting::Output::Over { ended } => self.over = Some(ended),
+            }
+        }
+        let deltas: Vec<&[u8]> = self.deltas.iter().map(|delta| &delta[..]).collect();
+        let wall = WALL + self.now.as_millis() as u64;
+        let restored =
+            Meeting::restore(self.config.clone(), &self.snapshot, deltas, self.now, wall).unwrap();
+        assert_eq!(
+            restored.snapshot(),
+            self.meeting.snapshot(),
+            "restore is exact"
+        );
+        if self.deltas.len() > 20 {
+            self.snapshot = self.meeting.snapshot();
+            self.deltas.clear();
+        }
+    }
+
+    fn end_of(&mut self, session: SessionId) -> Option<&mut End> {
+        self.ends.iter_mut().find(|end| end.live == Some(session))
+    }
+
+    /// All who are in the meeting hold the same keys, the group is exactly they,
+    /// and every request of theirs was answered.
+    pub(crate) fn assert_settled(&self) {
+        let joined: Vec<_> = self
+            .ends
+            .iter()
+            .filter(|end| end.session.state().phase == Phase::Joined)
+            .collect();
+        let Some(first) = joined.first() else {
+            return;
+        };
+        let group = first.owner.group.as_ref().expect("keys");
+        let mut members: Vec<_> = group.leaves.iter().flatten().copied().collect();
+        members.sort();
+        let mut seats: Vec<_> = first.session.state().participants.keys().copied().collect();
+        seats.sort();
+        assert_eq!(members, seats, "the group is the roster");
+        for end in &joined {
+            let own = end.owner.group.as_ref().expect("keys");
+            assert_eq!(
+                (own.epoch, own.digest),
+                (group.epoch, group.digest),
+                "one history"
+            );
+            assert_eq!(
+                end.session.state().participants,
+                first.session.state().participants
+            );
+            let waiting: Vec<_> = end.asked.keys().collect();
+            assert!(waiting.is_empty(), "unanswered: {waiting:?}");
+        }
+        let (epoch, _) = self.meeting.description().keys.expect("a group");
+        assert_eq!(epoch, group.epoch);
+    }
+}
+
+fn pop<T>(
+    queue: &mut VecDeque<(Duration, SessionId, T)>,
+    now: Duration,
+) -> Option<(Duration, SessionId, T)> {
+    queue
+        .front()
+        .is_some_and(|(at, ..)| *at <= now)
+        .then(|| queue.pop_front())
+        .flatten()
+}
