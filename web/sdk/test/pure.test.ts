@@ -112,11 +112,12 @@ describe("size", () => {
 describe("speakers", () => {
   it("names who is voiced, for a moment after the last word", () => {
     const speakers = new Speakers();
-    speakers.heard(0, "b", 0x80 | 20);
+    speakers.heard(0, "b", 20);
     expect(speakers.speaking(0)).toEqual([]);
-    speakers.heard(20, "b", 0x80 | 20);
-    speakers.heard(20, "a", 20);
-    expect(speakers.speaking(30)).toEqual(["b"]);
+    speakers.heard(20, "b", 20);
+    speakers.heard(20, "a", 80);
+    speakers.heard(40, "a", 80);
+    expect(speakers.speaking(50)).toEqual(["b"]);
     expect(speakers.speaking(500)).toEqual([]);
   });
 });

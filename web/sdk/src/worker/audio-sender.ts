@@ -12,7 +12,7 @@ export class AudioSender {
   readonly stats: SentStats;
   readonly #settings: AudioSettings;
   readonly #sink: ChunkSink;
-  readonly #heard: (minusDbov: number, voice: boolean) => void;
+  readonly #heard: (minusDbov: number) => void;
   readonly #clock = new CaptureClock();
   readonly #voice = new VoiceDetector();
   #encoder: AudioEncoder | null = null;
@@ -30,7 +30,7 @@ export class AudioSender {
     handle: number,
     settings: AudioSettings,
     sink: ChunkSink,
-    heard: (minusDbov: number, voice: boolean) => void,
+    heard: (minusDbov: number) => void,
   ) {
     this.#settings = settings;
     this.#sink = sink;
@@ -85,7 +85,7 @@ export class AudioSender {
     this.#filled = 0;
     const loudness = minusDbov(this.#block);
     const voice = this.#voice.take(loudness);
-    this.#heard(loudness, voice && !this.muted);
+    this.#heard(this.muted ? 127 : loudness);
     try {
       const encoder = this.#ready();
       if (encoder === null || !this.flowing || this.muted) return;

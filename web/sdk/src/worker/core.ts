@@ -13,7 +13,7 @@ export const MEDIA: LinkId = 1;
 
 /** What the core asks for. Views of bytes are valid only during the call. */
 export interface Effects {
-  connect(link: LinkId, url: string, certificateHashes: string[]): void;
+  connect(link: LinkId, url: string, certificateHashes: Uint8Array<ArrayBuffer>[]): void;
   close(link: LinkId, code: number, reason: string): void;
   openUni(link: LinkId, stream: number, priority: number): void;
   openBi(link: LinkId, stream: number): void;
@@ -24,7 +24,6 @@ export interface Effects {
   video(track: number, key: boolean, captureUs: number, bytes: Uint8Array): void;
   audio(track: number, captureUs: number, level: number, bytes: Uint8Array): void;
   keyFrame(handle: number, layer: number): void;
-  trackReset(track: number): void;
   state(state: CoreState): void;
   event(event: Record<string, unknown>): void;
   /** The core is gone for good; its keys with it. */
@@ -35,16 +34,15 @@ interface Exports {
   memory: WebAssembly.Memory;
   dt_alloc(len: number): number;
   dt_free(ptr: number, len: number): void;
-  dt_start(ptr: number, len: number): number;
   dt_record(): number;
   dt_command(now: number, wall: number, ptr: number, len: number): number;
-  dt_link_up(now: number, wall: number, link: number): number;
-  dt_link_down(now: number, wall: number, link: number, code: number, ptr: number, len: number): number;
+  dt_link_up(now: number, wall: number, link: number, maxDatagram: number): number;
+  dt_link_down(now: number, wall: number, link: number, code: number): number;
   dt_stream_data(now: number, wall: number, link: number, stream: number, ptr: number, len: number, fin: number): number;
-  dt_stream_reset(now: number, wall: number, link: number, stream: number, code: number): number;
-  dt_stream_blocked(now: number, wall: number, link: number, stream: number, bytes: number): number;
-  dt_datagram(now: number, wall: number, link: number, ptr: number, len: number): number;
-  dt_encoded(now: number, wall: number, handle: number, layer: number, temporal: number, key: number, captureUs: number, level: number, ptr: number, len: number): number;
+  dt_stream_reset(now: number, wall: number, link: number, stream: number): number;
+  dt_stream_backlog(now: number, wall: number, link: number, stream: number, bytes: number): number;
+  dt_datagram(now: number, wall: number, ptr: number, len: number): number;
+  dt_encoded(now: number, handle: number, layer: number, temporal: number, key: number, captureUs: number, level: number, ptr: number, len: number): number;
   dt_key_frame_wanted(now: number, wall: number, track: number): number;
   dt_tick(now: number, wall: number): number;
   dt_deadline(): number;
@@ -99,8 +97,6 @@ export class Core {
     this.#exports = exports;
     this.#effects = effects;
     this.#panic = panic;
-    const code = this.#with(new TextEncoder().encode("{}"), (ptr, len) => exports.dt_start(ptr, len));
-    if (code !== 0) throw new Error(`the core did not start: code ${code}`);
   }
 
   command(command: Command): void {
@@ -108,15 +104,14 @@ export class Core {
     this.#call((now, wall) => this.#with(json, (ptr, len) => this.#exports.dt_command(now, wall, ptr, len)));
   }
 
-  linkUp(link: LinkId): void {
-    this.#call((now, wall) => this.#exports.dt_link_up(now, wall, link));
+  /** The link is open; datagrams up to `maxDatagram` bytes fit. */
+  linkUp(link: LinkId, maxDatagram: number): void {
+    this.#call((now, wall) => this.#exports.dt_link_up(now, wall, link, maxDatagram));
   }
 
-  linkDown(link: LinkId, code: number, reason: string): void {
-    const text = new TextEncoder().encode(reason);
-    this.#call((now, wall) =>
-      this.#with(text, (ptr, len) => this.#exports.dt_link_down(now, wall, link, code, ptr, len)),
-    );
+  /** The link is gone: the peer's close code, or what happened instead. */
+  linkDown(link: LinkId, code: number): void {
+    this.#call((now, wall) => this.#exports.dt_link_down(now, wall, link, code));
   }
 
   streamData(link: LinkId, stream: number, bytes: Uint8Array, fin: boolean): void {
@@ -129,25 +124,28 @@ export class Core {
     this.streamData(link, stream, NO_BYTES, true);
   }
 
-  streamReset(link: LinkId, stream: number, code: number): void {
-    this.#call((now, wall) => this.#exports.dt_stream_reset(now, wall, link, stream, code));
+  /** The peer gave up a stream that is read here, or does not want one that is written. */
+  streamReset(link: LinkId, stream: number): void {
+    this.#call((now, wall) => this.#exports.dt_stream_reset(now, wall, link, stream));
   }
 
-  streamBlocked(link: LinkId, stream: number, bytes: number): void {
-    this.#call((now, wall) => this.#exports.dt_stream_blocked(now, wall, link, stream, bytes));
+  /** So many bytes of a stream are accepted and not sent. */
+  streamBacklog(link: LinkId, stream: number, bytes: number): void {
+    this.#call((now, wall) => this.#exports.dt_stream_backlog(now, wall, link, stream, bytes));
   }
 
-  datagram(link: LinkId, bytes: Uint8Array): void {
-    this.#call((now, wall) => this.#with(bytes, (ptr, len) => this.#exports.dt_datagram(now, wall, link, ptr, len)));
+  /** One came on the media link. */
+  datagram(bytes: Uint8Array): void {
+    this.#call((now, wall) => this.#with(bytes, (ptr, len) => this.#exports.dt_datagram(now, wall, ptr, len)));
   }
 
   /** One encoded chunk of an own track; `level` −1 where it has none. */
   encoded(handle: number, temporal: number, key: boolean, captureUs: number, level: number, chunk: EncodedVideoChunk | EncodedAudioChunk): void {
-    this.#call((now, wall) => {
+    this.#call((now) => {
       const len = chunk.byteLength;
       const ptr = this.#reserve(len);
       chunk.copyTo(new Uint8Array(this.#exports.memory.buffer, ptr, len));
-      return this.#exports.dt_encoded(now, wall, handle, 0, temporal, key ? 1 : 0, captureUs, level, ptr, len);
+      return this.#exports.dt_encoded(now, handle, 0, temporal, key ? 1 : 0, captureUs, level, ptr, len);
     });
   }
 
@@ -182,15 +180,16 @@ export class Core {
     const effects = this.#effects;
     const memory = this.#exports.memory.buffer;
     const record = this.#exports.dt_record();
-    const n = new Float64Array(memory, record, 8);
-    const [dataPtr, dataLen, textPtr, textLen] = new Uint32Array(memory, record + 64, 4) as unknown as [number, number, number, number];
+    const n = new Float64Array(memory, record, 4);
+    const [dataPtr, dataLen, textPtr, textLen] = new Uint32Array(memory, record + 32, 4) as unknown as [number, number, number, number];
     const data = new Uint8Array(memory, dataPtr, dataLen);
     const text = (): string => new TextDecoder().decode(new Uint8Array(memory, textPtr, textLen));
     const link = n[0] as LinkId;
     switch (kind) {
       case 1: {
-        const request = JSON.parse(text()) as { url: string; certificate_sha256: string[] };
-        return effects.connect(link, request.url, request.certificate_sha256);
+        const request = JSON.parse(text()) as { url: string; certificate_sha256: number[][] };
+        const hashes = request.certificate_sha256.map((hash) => Uint8Array.from(hash));
+        return effects.connect(link, request.url, hashes);
       }
       case 2:
         return effects.close(link, n[1]!, text());
@@ -215,8 +214,6 @@ export class Core {
       case 12:
         return effects.event(JSON.parse(text()) as Record<string, unknown>);
       case 13:
-        return effects.trackReset(n[0]!);
-      case 14:
         return effects.stop(link, n[1]!, n[2]!);
       default:
         throw new Error(`the core asks for something unknown: ${kind}`);

@@ -7,19 +7,19 @@ import type { LinkId } from "./core.ts";
 
 /** Who is told what arrived. */
 export interface Arrivals {
-  linkUp(link: LinkId): void;
-  linkDown(link: LinkId, code: number, reason: string): void;
+  linkUp(link: LinkId, maxDatagram: number): void;
+  linkDown(link: LinkId, code: number): void;
   streamData(link: LinkId, stream: number, bytes: Uint8Array, fin: boolean): void;
   streamEnd(link: LinkId, stream: number): void;
-  streamReset(link: LinkId, stream: number, code: number): void;
-  streamBlocked(link: LinkId, stream: number, bytes: number): void;
-  datagram(link: LinkId, bytes: Uint8Array): void;
+  streamReset(link: LinkId, stream: number): void;
+  streamBacklog(link: LinkId, stream: number, bytes: number): void;
+  datagram(bytes: Uint8Array): void;
 }
 
-/** A stream whose opening was refused (the peer's limit) is told to the core as reset with this. */
-const REFUSED = 505;
 /** Below this much unsent on a stream there is nothing to tell. */
-const BACKLOG_BYTES = 16_384;
+const BACKLOG_BYTES = 4_096;
+/** How long a farewell may take to be written before the session is closed. */
+const FAREWELL_MS = 300;
 
 export class Link {
   readonly counts = { streamsOpened: 0, streamsTaken: 0, datagramsIn: 0, datagramsOut: 0, refusedOpens: 0 };
@@ -32,15 +32,12 @@ export class Link {
   #nextIncoming = 1;
   #over = false;
 
-  constructor(id: LinkId, url: string, certificateHashes: string[], arrivals: Arrivals) {
+  constructor(id: LinkId, url: string, certificateHashes: Uint8Array<ArrayBuffer>[], arrivals: Arrivals) {
     this.#id = id;
     this.#arrivals = arrivals;
     const options: WebTransportOptions = { congestionControl: "low-latency" };
     if (certificateHashes.length > 0) {
-      options.serverCertificateHashes = certificateHashes.map((hash) => ({
-        algorithm: "sha-256",
-        value: Uint8Array.from(atob(hash), (char) => char.charCodeAt(0)),
-      }));
+      options.serverCertificateHashes = certificateHashes.map((value) => ({ algorithm: "sha-256", value }));
     }
     this.#session = new WebTransport(url, options);
     // The readers are taken before `ready`, else what the server pushed at once waits.
@@ -58,31 +55,39 @@ export class Link {
     this.#session.ready.then(
       () => {
         ready = true;
-        if (!this.#over) this.#arrivals.linkUp(this.#id);
+        const { maxDatagramSize } = this.#session.datagrams;
+        if (!this.#over) this.#arrivals.linkUp(this.#id, maxDatagramSize);
       },
       ignoredBecauseTheSessionTells,
     );
     try {
       const info = await this.#session.closed;
-      this.#down(info.closeCode ?? 0, info.reason ?? "");
-    } catch (error) {
-      this.#down(ready ? codes.connectionLost : codes.connectFailed, String(error));
+      this.#down(info.closeCode ?? 0);
+    } catch {
+      this.#down(ready ? codes.connectionLost : codes.connectFailed);
     }
   }
 
-  #down(code: number, reason: string): void {
+  #down(code: number): void {
     if (this.#over) return;
     this.#over = true;
     this.#outgoing.clear();
     this.#incoming.clear();
-    this.#arrivals.linkDown(this.#id, code, reason);
+    this.#arrivals.linkDown(this.#id, code);
   }
 
-  /** Closes without telling the core, which decided it. */
+  /** Closes without telling the core, which decided it; what it said before is written first. */
   close(closeCode: number, reason: string): void {
+    if (this.#over) return;
     this.#over = true;
+    const written = Promise.allSettled(Array.from(this.#outgoing.values(), (outgoing) => outgoing.written));
     this.#outgoing.clear();
     this.#incoming.clear();
+    const late = new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
+    void Promise.race([written, late]).then(() => this.#close(closeCode, reason));
+  }
+
+  #close(closeCode: number, reason: string): void {
     try {
       this.#session.close({ closeCode, reason });
     } catch {
@@ -107,11 +112,11 @@ export class Link {
   #opened(stream: number, opening: Promise<WritableStream<Uint8Array>>): void {
     this.counts.streamsOpened++;
     const outgoing = new Outgoing(opening, {
-      backlog: (bytes) => this.#tell(() => this.#arrivals.streamBlocked(this.#id, stream, bytes)),
-      broken: (code, opened) => {
+      backlog: (bytes) => this.#tell(() => this.#arrivals.streamBacklog(this.#id, stream, bytes)),
+      broken: (opened) => {
         if (!this.#outgoing.delete(stream)) return;
         if (!opened) this.counts.refusedOpens++;
-        this.#tell(() => this.#arrivals.streamReset(this.#id, stream, opened ? code : REFUSED));
+        this.#tell(() => this.#arrivals.streamReset(this.#id, stream));
       },
       done: () => this.#outgoing.delete(stream),
     });
@@ -165,10 +170,8 @@ export class Link {
         this.#tell(() => this.#arrivals.streamData(this.#id, stream, value, false));
       }
       this.#tell(() => this.#arrivals.streamEnd(this.#id, stream));
-    } catch (error) {
-      if (this.#incoming.has(stream)) {
-        this.#tell(() => this.#arrivals.streamReset(this.#id, stream, codeOf(error)));
-      }
+    } catch {
+      if (this.#incoming.has(stream)) this.#tell(() => this.#arrivals.streamReset(this.#id, stream));
     } finally {
       this.#incoming.delete(stream);
     }
@@ -180,7 +183,7 @@ export class Link {
         const { done, value } = await reader.read();
         if (done) return;
         this.counts.datagramsIn++;
-        this.#tell(() => this.#arrivals.datagram(this.#id, value));
+        this.#tell(() => this.#arrivals.datagram(value));
       }
     } catch {
       // The session is over, which `closed` tells.
@@ -194,7 +197,7 @@ export class Link {
 
 interface Told {
   backlog(bytes: number): void;
-  broken(code: number, opened: boolean): void;
+  broken(opened: boolean): void;
   done(): void;
 }
 
@@ -206,18 +209,21 @@ class Outgoing {
   #toldBacklog = false;
   #resetCode: number | null = null;
   readonly #told: Told;
+  /** Settles when what was given so far is with the network. */
+  written: Promise<unknown>;
 
   constructor(opening: Promise<WritableStream<Uint8Array>>, told: Told) {
     this.#told = told;
+    this.written = opening;
     opening.then(
       (writable) => this.#open(writable.getWriter()),
-      (error: unknown) => told.broken(codeOf(error), false),
+      () => told.broken(false),
     );
   }
 
   #open(writer: WritableStreamDefaultWriter<Uint8Array>): void {
     this.#writer = writer;
-    writer.closed.catch((error: unknown) => this.#told.broken(codeOf(error), true));
+    writer.closed.catch(() => this.#told.broken(true));
     if (this.#resetCode !== null) return this.reset(this.#resetCode);
     const early = this.#early;
     this.#early = [];
@@ -236,7 +242,8 @@ class Outgoing {
   #send(bytes: Uint8Array, fin: boolean): void {
     const writer = this.#writer!;
     if (bytes.length > 0) {
-      writer.write(bytes).then(() => {
+      this.written = writer.write(bytes);
+      this.written.then(() => {
         this.#unsent -= bytes.length;
         if (this.#toldBacklog) this.#tellBacklog();
       }, ignoredBecauseTheSessionTells);
@@ -265,11 +272,6 @@ function streamError(streamErrorCode: number): WebTransportError {
   } catch {
     return new Constructor("", { streamErrorCode });
   }
-}
-
-function codeOf(error: unknown): number {
-  const code = (error as { streamErrorCode?: number | null } | null)?.streamErrorCode;
-  return typeof code === "number" ? code : 0;
 }
 
 /** A rejection that only repeats what `closed` of the session or stream says. */

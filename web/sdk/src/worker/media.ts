@@ -90,7 +90,7 @@ export class Media {
       sender ??= new VideoSender(handle, message.settings, this.#events);
       if (sender instanceof VideoSender) sender.feed(message.input);
     } else {
-      sender ??= new AudioSender(handle, message.settings, this.#events, (level, voice) => this.#ownLevel(handle, level, voice));
+      sender ??= new AudioSender(handle, message.settings, this.#events, (level) => this.#ownLevel(handle, level));
       if (sender instanceof AudioSender) sender.feed(message.input);
     }
     sender.muted = this.#muted.get(handle) ?? false;
@@ -115,9 +115,9 @@ export class Media {
     if (sender instanceof VideoSender) sender.key();
   }
 
-  #ownLevel(handle: number, level: number, voice: boolean): void {
+  #ownLevel(handle: number, level: number): void {
     const now = performance.now();
-    if (this.#me !== "") this.#speakers.heard(now, this.#me, voice ? 0x80 : -1);
+    if (this.#me !== "") this.#speakers.heard(now, this.#me, level);
     if (now - this.#levelAt < LEVEL_EVERY_MS) return;
     this.#levelAt = now;
     // 0 at −60 dBov, 1 at −10.
@@ -142,10 +142,6 @@ export class Media {
       this.#audio.set(id, receiver);
     }
     receiver.take(captureUs, bytes);
-  }
-
-  trackReset(id: number): void {
-    this.#video.get(id)?.reset();
   }
 
   #videoOf(id: number): VideoReceiver | null {

@@ -1,26 +1,29 @@
 /**
  * Who is heard, from the loudness that travels with each packet. Pure: a
- * participant speaks from the second voiced packet until 400 ms after the last.
+ * participant speaks while its packets stand out of its own noise.
  */
-const HOLD_MS = 400;
+import { VoiceDetector } from "../audio/level.ts";
+
+/** Without a packet for this long nobody is heard. */
+const SILENT_MS = 400;
 
 export class Speakers {
-  readonly #last = new Map<string, { at: number; run: number }>();
+  readonly #known = new Map<string, { detector: VoiceDetector; at: number; voiced: number }>();
 
-  /** A packet with the level byte of RFC 6464 (−1: none) from `participant`. */
+  /** A packet of 20 ms with −dBov (−1: not told) came from `participant`. */
   heard(nowMs: number, participant: string, level: number): void {
-    if (level < 0 || (level & 0x80) === 0) return;
-    const known = this.#last.get(participant);
-    const run = known !== undefined && nowMs - known.at < HOLD_MS ? known.run + 1 : 1;
-    this.#last.set(participant, { at: nowMs, run });
+    if (level < 0) return;
+    let known = this.#known.get(participant);
+    if (known === undefined) this.#known.set(participant, (known = { detector: new VoiceDetector(), at: 0, voiced: 0 }));
+    known.at = nowMs;
+    known.voiced = known.detector.take(level) ? known.voiced + 1 : 0;
   }
 
-  /** Who speaks at `nowMs`, sorted so that equal answers are equal. */
+  /** Who speaks at `nowMs`, sorted so that equal answers are equal; one click is no word. */
   speaking(nowMs: number): string[] {
     const ids: string[] = [];
-    for (const [id, { at, run }] of this.#last) {
-      if (nowMs - at >= HOLD_MS) this.#last.delete(id);
-      else if (run >= 2) ids.push(id);
+    for (const [id, { at, voiced }] of this.#known) {
+      if (nowMs - at < SILENT_MS && voiced >= 2) ids.push(id);
     }
     return ids.sort();
   }

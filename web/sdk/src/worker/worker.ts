@@ -48,16 +48,16 @@ const effects: Effects = {
     links.set(
       link,
       new Link(link, url, hashes, {
-        linkUp: (id) => {
+        linkUp: (id, maxDatagram) => {
           mark(id === SIGNAL ? "signal_ready" : "media_ready");
-          core?.linkUp(id);
+          core?.linkUp(id, maxDatagram);
         },
-        linkDown: (id, code, reason) => core?.linkDown(id, code, reason),
+        linkDown: (id, code) => core?.linkDown(id, code),
         streamData: (id, stream, bytes, fin) => core?.streamData(id, stream, bytes, fin),
         streamEnd: (id, stream) => core?.streamEnd(id, stream),
-        streamReset: (id, stream, code) => core?.streamReset(id, stream, code),
-        streamBlocked: (id, stream, bytes) => core?.streamBlocked(id, stream, bytes),
-        datagram: (id, bytes) => core?.datagram(id, bytes),
+        streamReset: (id, stream) => core?.streamReset(id, stream),
+        streamBacklog: (id, stream, bytes) => core?.streamBacklog(id, stream, bytes),
+        datagram: (bytes) => core?.datagram(bytes),
       }),
     );
   },
@@ -74,7 +74,6 @@ const effects: Effects = {
   },
   audio: (track, captureUs, level, bytes) => media.audio(track, captureUs, level, bytes),
   keyFrame: (handle) => media.key(handle),
-  trackReset: (track) => media.trackReset(track),
   state(state: CoreState) {
     counters = state.counters;
     if (state.phase === "joined") mark("joined");
