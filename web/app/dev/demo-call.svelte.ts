@@ -3,12 +3,50 @@ import type { Access, Participant, Snapshot, Track } from "@darktower/sdk";
 import type { CallView, Stage, Trouble } from "../src/lib/call.svelte.ts";
 import { OwnDevices } from "../src/lib/devices.svelte.ts";
 
-const names = ["Ada Lovelace", "Grace Hopper", "Noor Inayat", "Tu Youyou", "Katherine Johnson", "Mary Anning", "Chien-Shiung Wu", "Rosalind Franklin", "Lise Meitner", "Vera Rubin", "Hedy Lamarr", "Emmy Noether"];
+const names = [
+  "Ada Lovelace",
+  "Grace Hopper",
+  "Noor Inayat",
+  "Tu Youyou",
+  "Katherine Johnson",
+  "Mary Anning",
+  "Chien-Shiung Wu",
+  "Rosalind Franklin",
+  "Lise Meitner",
+  "Vera Rubin",
+  "Hedy Lamarr",
+  "Emmy Noether",
+];
 
 function participant(i: number): Participant {
-  const camera: Track = { id: i * 10 + 1, source: "camera", kind: "video", codec: "vp8", label: "", muted: i % 4 === 3, width: 640, height: 360 };
-  const microphone: Track = { id: i * 10 + 2, source: "microphone", kind: "audio", codec: "opus", label: "", muted: i % 3 === 2, width: 0, height: 0 };
-  return { id: `${i}f00`, name: names[i % names.length]!, role: i === 0 ? "host" : "guest", me: i === 0, away: i === 5, tracks: i === 0 ? [] : [camera, microphone] };
+  const camera: Track = {
+    id: i * 10 + 1,
+    source: "camera",
+    kind: "video",
+    codec: "vp8",
+    label: "",
+    muted: i % 4 === 3,
+    width: 640,
+    height: 360,
+  };
+  const microphone: Track = {
+    id: i * 10 + 2,
+    source: "microphone",
+    kind: "audio",
+    codec: "opus",
+    label: "",
+    muted: i % 3 === 2,
+    width: 0,
+    height: 0,
+  };
+  return {
+    id: `${i}f00`,
+    name: names[i % names.length]!,
+    role: i === 0 ? "host" : "guest",
+    me: i === 0,
+    away: i === 5,
+    tracks: i === 0 ? [] : [camera, microphone],
+  };
 }
 
 /** Paints a scene: a figure before a wall, in other colours for each seed. */
@@ -49,8 +87,24 @@ export class DemoCall implements CallView {
     this.stage = stage as Stage;
     if (stage === "problem") this.trouble = { code, detail: "as an example", retryable: true };
     const participants = Array.from({ length: n }, (_, i) => participant(i));
-    if (screen) participants[1]?.tracks.push({ id: 999, source: "screen", kind: "video", codec: "vp8", label: "", muted: false, width: 1280, height: 720 });
-    const meeting = { id: "00", code: "abc-defg-hij", title: "Weekly planning", max_participants: 50, key_in_link: true };
+    if (screen)
+      participants[1]?.tracks.push({
+        id: 999,
+        source: "screen",
+        kind: "video",
+        codec: "vp8",
+        label: "",
+        muted: false,
+        width: 1280,
+        height: 720,
+      });
+    const meeting = {
+      id: "00",
+      code: "abc-defg-hij",
+      title: "Weekly planning",
+      max_participants: 50,
+      key_in_link: true,
+    };
     this.snapshot = {
       phase: stage === "meeting" ? "joined" : "lobby",
       error: null,

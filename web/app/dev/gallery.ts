@@ -13,7 +13,12 @@ const target = document.getElementById("app")!;
 if (show === "start") {
   mount(Start, { target });
 } else {
-  const call = new DemoCall(show, Number(query.get("n") ?? 4), query.get("screen") === "1", query.get("code") ?? "meeting_full");
+  const call = new DemoCall(
+    show,
+    Number(query.get("n") ?? 4),
+    query.get("screen") === "1",
+    query.get("code") ?? "meeting_full",
+  );
   Object.assign(globalThis, { demo: call });
   mount(CallPages, { target, props: { call, code: "abc-defg-hij", again: () => navigation.again() } });
 }

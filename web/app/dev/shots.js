@@ -11,7 +11,10 @@ mkdirSync(out, { recursive: true });
 const server = await createServer({ root, logLevel: "error", server: { port: 0, host: "127.0.0.1" } });
 await server.listen();
 const base = `http://127.0.0.1:${server.httpServer.address().port}/dev/gallery.html`;
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox"],
+});
 
 const pages = {
   start: "show=start",
@@ -41,7 +44,10 @@ try {
       if (wanted.length > 0 && !wanted.includes(name)) continue;
       const page = await context.newPage();
       page.on("pageerror", (error) => console.error(name, error));
-      page.on("console", (message) => ["error", "warning"].includes(message.type()) && console.error(name, message.text()));
+      page.on(
+        "console",
+        (message) => ["error", "warning"].includes(message.type()) && console.error(name, message.text()),
+      );
       const [query, click] = [what].flat();
       await page.goto(`${base}?${query}`);
       await page.locator("h1, h2").first().waitFor();

@@ -55,8 +55,25 @@ describe("names", () => {
 });
 
 describe("comings and goings", () => {
-  const one = (id: string, change: Partial<Participant> = {}): Participant => ({ id, name: id.toUpperCase(), role: "guest", me: false, away: false, tracks: [], ...change });
-  const screen = { id: 1, source: "screen", kind: "video", codec: "vp8", label: "", muted: false, width: 1, height: 1 } as const;
+  const one = (id: string, change: Partial<Participant> = {}): Participant => ({
+    id,
+    name: id.toUpperCase(),
+    role: "guest",
+    me: false,
+    away: false,
+    tracks: [],
+    ...change,
+  });
+  const screen = {
+    id: 1,
+    source: "screen",
+    kind: "video",
+    codec: "vp8",
+    label: "",
+    muted: false,
+    width: 1,
+    height: 1,
+  } as const;
 
   it("are said once, and never of oneself", () => {
     expect(comings([one("a", { me: true })], [one("a", { me: true }), one("b")])).toEqual(["B joined"]);
@@ -68,7 +85,18 @@ describe("comings and goings", () => {
 
 describe("problems", () => {
   it("have words for every code a person can meet", () => {
-    const codes = ["meeting_unknown", "meeting_ended", "meeting_full", "code_malformed", "removed", "browser_too_old", "connection_lost", "seat_taken", "seat_expired", "link_secret_needed"];
+    const codes = [
+      "meeting_unknown",
+      "meeting_ended",
+      "meeting_full",
+      "code_malformed",
+      "removed",
+      "browser_too_old",
+      "connection_lost",
+      "seat_taken",
+      "seat_expired",
+      "link_secret_needed",
+    ];
     for (const code of codes) expect(problems[code]?.title, code).toBeTruthy();
   });
 

@@ -67,10 +67,7 @@ export async function lookup(
   return (await request("GET", path, options, undefined, token)) as Access;
 }
 
-async function hostToken(
-  meeting: string,
-  options: RequestOptions & { hostKey?: string },
-): Promise<string | undefined> {
+async function hostToken(meeting: string, options: RequestOptions & { hostKey?: string }): Promise<string | undefined> {
   if (options.hostKey === undefined) return undefined;
   const body = { grant_type: "host_key", meeting, host_key: options.hostKey };
   const answer = await request("POST", "/api/v1/auth/token", options, body);

@@ -43,7 +43,10 @@ export function newLinkSecret(): string {
 }
 
 function normalizeCode(text: string): string | null {
-  const lower = text.trim().toLowerCase().replaceAll(/[\s–—]+/g, "-");
+  const lower = text
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[\s–—]+/g, "-");
   if (!CODE.test(lower)) return null;
   const letters = lower.replaceAll("-", "");
   return `${letters.slice(0, 3)}-${letters.slice(3, 7)}-${letters.slice(7)}`;

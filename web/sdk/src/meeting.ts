@@ -2,16 +2,37 @@ import type { Access } from "./api.ts";
 import { Player } from "./audio/player.ts";
 import { audioFeed, type Feed, videoFeed } from "./capture/input.ts";
 import { code as codes } from "./error.ts";
-import type { AudioSettings, Command, Mark, ToPage, ToWorker, TrackOffer, VideoSettings, WorkerStats } from "./messages.ts";
+import type {
+  AudioSettings,
+  Command,
+  Mark,
+  ToPage,
+  ToWorker,
+  TrackOffer,
+  VideoSettings,
+  WorkerStats,
+} from "./messages.ts";
 import { idleState, type CoreState, type Snapshot, type Source } from "./snapshot.ts";
 import { fit } from "./worker/size.ts";
 
 /** What a published video track is encoded to. */
 const CAMERA: VideoSettings = {
-  codec: "vp8", maxWidth: 640, maxHeight: 360, bitrate: 700_000, frameRate: 30, temporalLayers: 2, detail: false,
+  codec: "vp8",
+  maxWidth: 640,
+  maxHeight: 360,
+  bitrate: 700_000,
+  frameRate: 30,
+  temporalLayers: 2,
+  detail: false,
 };
 const SCREEN: VideoSettings = {
-  codec: "vp8", maxWidth: 1280, maxHeight: 720, bitrate: 1_500_000, frameRate: 15, temporalLayers: 2, detail: true,
+  codec: "vp8",
+  maxWidth: 1280,
+  maxHeight: 720,
+  bitrate: 1_500_000,
+  frameRate: 15,
+  temporalLayers: 2,
+  detail: true,
 };
 const VOICE: AudioSettings = { bitrate: 32_000, voice: true };
 const SOUND: AudioSettings = { bitrate: 64_000, voice: false };
@@ -312,7 +333,11 @@ export class Meeting {
   }
 
   #compose(): Snapshot {
-    const published = Array.from(this.#own.values(), ({ offer: { handle, source, muted } }) => ({ handle, source, muted }));
+    const published = Array.from(this.#own.values(), ({ offer: { handle, source, muted } }) => ({
+      handle,
+      source,
+      muted,
+    }));
     return { ...this.#state, speaking: this.#speaking, soundBlocked: this.#player.blocked, published };
   }
 

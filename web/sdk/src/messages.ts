@@ -90,7 +90,14 @@ export interface WorkerStats {
   marks: Partial<Record<Mark, number>>;
   received: TrackStats[];
   sent: SentStats[];
-  links: { link: number; streamsOpened: number; streamsTaken: number; datagramsIn: number; datagramsOut: number; refusedOpens: number }[];
+  links: {
+    link: number;
+    streamsOpened: number;
+    streamsTaken: number;
+    datagramsIn: number;
+    datagramsOut: number;
+    refusedOpens: number;
+  }[];
   counters: Record<string, number>;
 }
 

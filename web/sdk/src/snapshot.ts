@@ -1,15 +1,7 @@
 /** The plain picture of a meeting that this end shows; a new one replaces the older. */
 
 export type Phase =
-  | "idle"
-  | "connecting"
-  | "lobby"
-  | "joining"
-  | "joined"
-  | "reconnecting"
-  | "left"
-  | "ended"
-  | "failed";
+  "idle" | "connecting" | "lobby" | "joining" | "joined" | "reconnecting" | "left" | "ended" | "failed";
 
 export type Source = "microphone" | "camera" | "screen" | "screen_audio";
 

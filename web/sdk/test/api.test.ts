@@ -25,7 +25,13 @@ beforeEach(async () => {
       asked.push({ method: request.method, url: request.url, headers: request.headers, body });
       const token = request.url?.endsWith("/auth/token");
       response.writeHead(token ? 200 : answer.status, { "content-type": answer.type ?? "application/json" });
-      response.end(token ? '{"access_token":"of the host"}' : typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body));
+      response.end(
+        token
+          ? '{"access_token":"of the host"}'
+          : typeof answer.body === "string"
+            ? answer.body
+            : JSON.stringify(answer.body),
+      );
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -37,7 +43,10 @@ afterEach(async () => {
 });
 
 async function failure(promise: Promise<unknown>): Promise<MeetingError> {
-  const error = await promise.then(() => null, (reason: unknown) => reason);
+  const error = await promise.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
   expect(error).toBeInstanceOf(MeetingError);
   return error as MeetingError;
 }
@@ -62,9 +71,23 @@ describe("api", () => {
   });
 
   it("turns a problem into a typed error", async () => {
-    const problem = { type: "about:blank", title: "Gone", status: 410, detail: "over", code: "meeting_ended", number: 401, retryable: false, trace_id: "t" };
+    const problem = {
+      type: "about:blank",
+      title: "Gone",
+      status: 410,
+      detail: "over",
+      code: "meeting_ended",
+      number: 401,
+      retryable: false,
+      trace_id: "t",
+    };
     answer = { status: 410, type: "application/problem+json", body: problem };
-    expect(await failure(lookup("abc-defg-hij", { base }))).toMatchObject({ code: "meeting_ended", number: 401, retryable: false, detail: "over" });
+    expect(await failure(lookup("abc-defg-hij", { base }))).toMatchObject({
+      code: "meeting_ended",
+      number: 401,
+      retryable: false,
+      detail: "over",
+    });
   });
 
   it("survives what is no problem document", async () => {
@@ -75,6 +98,10 @@ describe("api", () => {
   });
 
   it("tells that the service cannot be reached", async () => {
-    expect(await failure(lookup("x", { base: "http://127.0.0.1:1" }))).toMatchObject({ code: "unavailable", number: 101, retryable: true });
+    expect(await failure(lookup("x", { base: "http://127.0.0.1:1" }))).toMatchObject({
+      code: "unavailable",
+      number: 101,
+      retryable: true,
+    });
   });
 });

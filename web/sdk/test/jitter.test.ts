@@ -7,11 +7,17 @@ const PACKET = 960;
 
 /** A steady tone that goes on over packets. */
 function tone(packet: number): Float32Array {
-  return Float32Array.from({ length: PACKET }, (_, i) => 0.5 * Math.sin((2 * Math.PI * 440 * (packet * PACKET + i)) / RATE));
+  return Float32Array.from(
+    { length: PACKET },
+    (_, i) => 0.5 * Math.sin((2 * Math.PI * 440 * (packet * PACKET + i)) / RATE),
+  );
 }
 
 /** Runs playout for `seconds`, handing packets over at `arrival(n)` seconds (null: lost). */
-function play(seconds: number, arrival: (packet: number) => number | null): { out: Float32Array; buffer: JitterBuffer } {
+function play(
+  seconds: number,
+  arrival: (packet: number) => number | null,
+): { out: Float32Array; buffer: JitterBuffer } {
   const buffer = new JitterBuffer(RATE);
   const packets: { at: number; n: number }[] = [];
   for (let n = 0; n * 0.02 < seconds; n++) {

@@ -71,7 +71,9 @@ describe("loudness", () => {
 describe("capture clock", () => {
   it("takes arrival jitter out", () => {
     const clock = new CaptureClock();
-    const captured = Array.from({ length: 100 }, (_, n) => clock.capture(5_000_000 + n * 33_333 + ((n * 37) % 11) * 1000, n * 33_333));
+    const captured = Array.from({ length: 100 }, (_, n) =>
+      clock.capture(5_000_000 + n * 33_333 + ((n * 37) % 11) * 1000, n * 33_333),
+    );
     const steps = captured.slice(50).map((at, i) => at - captured[49 + i]!);
     for (const step of steps) expect(Math.abs(step - 33_333)).toBeLessThan(150);
   });

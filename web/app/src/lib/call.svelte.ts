@@ -100,7 +100,8 @@ export class Call implements CallView {
   get trouble(): Trouble | null {
     if (this.#trouble !== null) return this.#trouble;
     const { phase, error } = this.snapshot;
-    if (phase === "ended") return { code: error?.code ?? "meeting_ended", detail: error?.detail ?? "", retryable: false };
+    if (phase === "ended")
+      return { code: error?.code ?? "meeting_ended", detail: error?.detail ?? "", retryable: false };
     if (phase === "failed") return error ?? { code: "internal", detail: "", retryable: true };
     return null;
   }

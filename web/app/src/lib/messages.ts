@@ -4,7 +4,8 @@
 export const t = {
   product: "Dark Tower",
   tagline: "Meetings that stay between you.",
-  promise: "Every picture and every word is sealed in your browser. The servers in between carry it and cannot open it.",
+  promise:
+    "Every picture and every word is sealed in your browser. The servers in between carry it and cannot open it.",
 
   start: {
     create: "New meeting",
@@ -82,7 +83,8 @@ export const t = {
     title: "Participants",
     host: "Host",
     remove: (name: string) => `Remove ${name}`,
-    removeConfirm: (name: string) => `Remove ${name} from the meeting? They cannot open anything that is said afterwards.`,
+    removeConfirm: (name: string) =>
+      `Remove ${name} from the meeting? They cannot open anything that is said afterwards.`,
     removeAction: "Remove",
     cancel: "Cancel",
     micOn: "microphone on",
@@ -107,7 +109,8 @@ export const t = {
     noLinkSecret: "This meeting has no link secret: compare the code to be sure who is here.",
     changes: "The code changes whenever somebody joins or leaves.",
     members: (n: number) => (n === 1 ? "One device holds keys." : `${n} devices hold keys.`),
-    limit: "Your browser gets this page from the server too. Who must trust no server can host or check the page themselves.",
+    limit:
+      "Your browser gets this page from the server too. Who must trust no server can host or check the page themselves.",
   },
 
   settings: {
@@ -152,7 +155,8 @@ export const t = {
   },
 
   devices: {
-    permission_denied: (what: string) => `The browser may not use your ${what}. Allow it in the address bar, then try again.`,
+    permission_denied: (what: string) =>
+      `The browser may not use your ${what}. Allow it in the address bar, then try again.`,
     device_missing: (what: string) => `No ${what} was found. Plug one in, then try again.`,
     device_busy: (what: string) => `Your ${what} is used by another program. Close it, then try again.`,
     capture_failed: (what: string) => `Your ${what} could not be started.`,
@@ -173,29 +177,79 @@ export const t = {
 
 /** What is said of each code; `rejoin`: whether the way back in is offered. */
 export const problems: Record<string, { title: string; text: string; again?: "retry" | "rejoin" }> = {
-  meeting_unknown: { title: "There is no such meeting", text: "Check the code for a typing mistake, or ask for the link again." },
+  meeting_unknown: {
+    title: "There is no such meeting",
+    text: "Check the code for a typing mistake, or ask for the link again.",
+  },
   code_malformed: { title: "That is not a meeting code", text: "A code looks like abc-defg-hij." },
   meeting_ended: { title: "The meeting has ended", text: "The host ended it, or everybody has gone." },
-  meeting_full: { title: "The meeting is full", text: "It has as many participants as it may have. Try again when somebody has left.", again: "retry" },
-  removed: { title: "You were removed", text: "A host removed you from this meeting. You cannot open anything that is said from now on." },
-  seat_taken: { title: "You are here in another window", text: "Your seat was taken over by another window or tab of this browser.", again: "rejoin" },
-  seat_expired: { title: "You were away too long", text: "Your seat was held for five minutes and then given up.", again: "rejoin" },
-  resume_unknown: { title: "Your seat is gone", text: "The seat you had in this meeting is no longer held.", again: "rejoin" },
-  link_secret_needed: { title: "The link does not fit", text: "The others do not accept the secret of this link. Ask for the full invitation link again." },
+  meeting_full: {
+    title: "The meeting is full",
+    text: "It has as many participants as it may have. Try again when somebody has left.",
+    again: "retry",
+  },
+  removed: {
+    title: "You were removed",
+    text: "A host removed you from this meeting. You cannot open anything that is said from now on.",
+  },
+  seat_taken: {
+    title: "You are here in another window",
+    text: "Your seat was taken over by another window or tab of this browser.",
+    again: "rejoin",
+  },
+  seat_expired: {
+    title: "You were away too long",
+    text: "Your seat was held for five minutes and then given up.",
+    again: "rejoin",
+  },
+  resume_unknown: {
+    title: "Your seat is gone",
+    text: "The seat you had in this meeting is no longer held.",
+    again: "rejoin",
+  },
+  link_secret_needed: {
+    title: "The link does not fit",
+    text: "The others do not accept the secret of this link. Ask for the full invitation link again.",
+  },
   name_invalid: { title: "That name does not work", text: "A name has 1 to 64 ordinary characters.", again: "retry" },
-  browser_too_old: { title: "This browser cannot take part", text: "It lacks what encrypted meetings need. A current Chrome, Edge or Firefox works." },
-  connection_lost: { title: "The connection was lost", text: "We tried to get back and did not succeed. Check your network.", again: "rejoin" },
-  connect_failed: { title: "The meeting cannot be reached", text: "Your network may block UDP, or the server is down.", again: "retry" },
+  browser_too_old: {
+    title: "This browser cannot take part",
+    text: "It lacks what encrypted meetings need. A current Chrome, Edge or Firefox works.",
+  },
+  connection_lost: {
+    title: "The connection was lost",
+    text: "We tried to get back and did not succeed. Check your network.",
+    again: "rejoin",
+  },
+  connect_failed: {
+    title: "The meeting cannot be reached",
+    text: "Your network may block UDP, or the server is down.",
+    again: "retry",
+  },
   unavailable: { title: "The service cannot be reached", text: "Check your network, then try again.", again: "retry" },
-  overloaded: { title: "Too busy right now", text: "The service has as much work as it can take. Try again in a moment.", again: "retry" },
+  overloaded: {
+    title: "Too busy right now",
+    text: "The service has as much work as it can take. Try again in a moment.",
+    again: "retry",
+  },
   rate_limited: { title: "Too many tries", text: "Wait a moment, then try again.", again: "retry" },
-  token_expired: { title: "This took too long", text: "The permission to join was good for five minutes.", again: "retry" },
-  origin_not_allowed: { title: "This page may not connect", text: "The server does not accept pages from this address." },
+  token_expired: {
+    title: "This took too long",
+    text: "The permission to join was good for five minutes.",
+    again: "retry",
+  },
+  origin_not_allowed: {
+    title: "This page may not connect",
+    text: "The server does not accept pages from this address.",
+  },
   internal: { title: "Something broke", text: "This is our fault, not yours.", again: "retry" },
 };
 
 /** The words for a code; whatever has none of its own is said in general. */
-export function problemOf(code: string, retryable: boolean): { title: string; text: string; again?: "retry" | "rejoin" } {
+export function problemOf(
+  code: string,
+  retryable: boolean,
+): { title: string; text: string; again?: "retry" | "rejoin" } {
   const known = problems[code];
   if (known !== undefined) return known;
   return { ...problems["internal"]!, text: "The meeting could not go on.", again: retryable ? "retry" : "rejoin" };

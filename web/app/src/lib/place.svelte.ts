@@ -11,7 +11,8 @@ export interface Wishes {
   devicesOff: boolean;
 }
 
-export type Place = { page: "start" } | { page: "meeting"; invitation: Invitation; wishes: Wishes } | { page: "unknown" };
+export type Place =
+  { page: "start" } | { page: "meeting"; invitation: Invitation; wishes: Wishes } | { page: "unknown" };
 
 /** Reads an address. */
 export function placeOf(url: URL): Place {

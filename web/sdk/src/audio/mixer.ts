@@ -29,7 +29,8 @@ export class Mixer {
     // Several voices may add up beyond full scale: bend instead of clipping.
     for (let i = 0; i < out.length; i++) {
       const sample = out[i]!;
-      if (sample > 0.8 || sample < -0.8) out[i] = Math.sign(sample) * (0.8 + 0.2 * Math.tanh((Math.abs(sample) - 0.8) / 0.2));
+      if (sample > 0.8 || sample < -0.8)
+        out[i] = Math.sign(sample) * (0.8 + 0.2 * Math.tanh((Math.abs(sample) - 0.8) / 0.2));
     }
   }
 

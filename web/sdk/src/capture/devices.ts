@@ -10,7 +10,8 @@ export interface Devices {
 /** Names are empty until the person has granted access once. */
 export async function listDevices(): Promise<Devices> {
   const all = await navigator.mediaDevices.enumerateDevices();
-  const of = (kind: MediaDeviceKind): MediaDeviceInfo[] => all.filter((device) => device.kind === kind && device.deviceId !== "");
+  const of = (kind: MediaDeviceKind): MediaDeviceInfo[] =>
+    all.filter((device) => device.kind === kind && device.deviceId !== "");
   return { cameras: of("videoinput"), microphones: of("audioinput"), speakers: of("audiooutput") };
 }
 

@@ -14,8 +14,20 @@ export class AudioReceiver {
     this.#track = track;
     this.#play = play;
     this.stats = {
-      track, kind: "audio", frames: 0, keyFrames: 0, bytes: 0, decoded: 0, drawn: 0, skipped: 0,
-      decoderErrors: 0, fps: 0, width: 0, height: 0, avSkewMs: null, playout: null,
+      track,
+      kind: "audio",
+      frames: 0,
+      keyFrames: 0,
+      bytes: 0,
+      decoded: 0,
+      drawn: 0,
+      skipped: 0,
+      decoderErrors: 0,
+      fps: 0,
+      width: 0,
+      height: 0,
+      avSkewMs: null,
+      playout: null,
     };
   }
 

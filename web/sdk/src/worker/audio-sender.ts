@@ -26,12 +26,7 @@ export class AudioSender {
   flowing = false;
   muted = false;
 
-  constructor(
-    handle: number,
-    settings: AudioSettings,
-    sink: ChunkSink,
-    heard: (minusDbov: number) => void,
-  ) {
+  constructor(handle: number, settings: AudioSettings, sink: ChunkSink, heard: (minusDbov: number) => void) {
     this.#settings = settings;
     this.#sink = sink;
     this.#heard = heard;
@@ -71,7 +66,7 @@ export class AudioSender {
 
   #samples(samples: Float32Array, timestampUs: number): void {
     const captureUs = this.#clock.capture(performance.now() * 1000, timestampUs);
-    for (let at = 0; at < samples.length; ) {
+    for (let at = 0; at < samples.length;) {
       if (this.#filled === 0) this.#blockUs = captureUs + (at / SAMPLE_RATE) * 1e6;
       const part = samples.subarray(at, at + PACKET - this.#filled);
       this.#block.set(part, this.#filled);

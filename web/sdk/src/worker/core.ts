@@ -38,11 +38,29 @@ interface Exports {
   dt_command(now: number, wall: number, ptr: number, len: number): number;
   dt_link_up(now: number, wall: number, link: number, maxDatagram: number): number;
   dt_link_down(now: number, wall: number, link: number, code: number): number;
-  dt_stream_data(now: number, wall: number, link: number, stream: number, ptr: number, len: number, fin: number): number;
+  dt_stream_data(
+    now: number,
+    wall: number,
+    link: number,
+    stream: number,
+    ptr: number,
+    len: number,
+    fin: number,
+  ): number;
   dt_stream_reset(now: number, wall: number, link: number, stream: number): number;
   dt_stream_backlog(now: number, wall: number, link: number, stream: number, bytes: number): number;
   dt_datagram(now: number, wall: number, ptr: number, len: number): number;
-  dt_encoded(now: number, handle: number, layer: number, temporal: number, key: number, captureUs: number, level: number, ptr: number, len: number): number;
+  dt_encoded(
+    now: number,
+    handle: number,
+    layer: number,
+    temporal: number,
+    key: number,
+    captureUs: number,
+    level: number,
+    ptr: number,
+    len: number,
+  ): number;
   dt_key_frame_wanted(now: number, wall: number, track: number): number;
   dt_tick(now: number, wall: number): number;
   dt_deadline(): number;
@@ -140,7 +158,14 @@ export class Core {
   }
 
   /** One encoded chunk of an own track; `level` −1 where it has none. */
-  encoded(handle: number, temporal: number, key: boolean, captureUs: number, level: number, chunk: EncodedVideoChunk | EncodedAudioChunk): void {
+  encoded(
+    handle: number,
+    temporal: number,
+    key: boolean,
+    captureUs: number,
+    level: number,
+    chunk: EncodedVideoChunk | EncodedAudioChunk,
+  ): void {
     this.#call((now) => {
       const len = chunk.byteLength;
       const ptr = this.#reserve(len);
@@ -181,7 +206,12 @@ export class Core {
     const memory = this.#exports.memory.buffer;
     const record = this.#exports.dt_record();
     const n = new Float64Array(memory, record, 4);
-    const [dataPtr, dataLen, textPtr, textLen] = new Uint32Array(memory, record + 32, 4) as unknown as [number, number, number, number];
+    const [dataPtr, dataLen, textPtr, textLen] = new Uint32Array(memory, record + 32, 4) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ];
     const data = new Uint8Array(memory, dataPtr, dataLen);
     const text = (): string => new TextDecoder().decode(new Uint8Array(memory, textPtr, textLen));
     const link = n[0] as LinkId;

@@ -41,7 +41,9 @@ export class Link {
     }
     this.#session = new WebTransport(url, options);
     // The readers are taken before `ready`, else what the server pushed at once waits.
-    const streams = this.#session.incomingUnidirectionalStreams.getReader() as ReadableStreamDefaultReader<ReadableStream<Uint8Array>>;
+    const streams = this.#session.incomingUnidirectionalStreams.getReader() as ReadableStreamDefaultReader<
+      ReadableStream<Uint8Array>
+    >;
     const datagrams = this.#session.datagrams.readable.getReader() as ReadableStreamDefaultReader<Uint8Array>;
     this.#datagrams = this.#session.datagrams.writable.getWriter();
     this.#datagrams.closed.catch(ignoredBecauseTheSessionTells);
@@ -52,14 +54,11 @@ export class Link {
 
   async #live(): Promise<void> {
     let ready = false;
-    this.#session.ready.then(
-      () => {
-        ready = true;
-        const { maxDatagramSize } = this.#session.datagrams;
-        if (!this.#over) this.#arrivals.linkUp(this.#id, maxDatagramSize);
-      },
-      ignoredBecauseTheSessionTells,
-    );
+    this.#session.ready.then(() => {
+      ready = true;
+      const { maxDatagramSize } = this.#session.datagrams;
+      if (!this.#over) this.#arrivals.linkUp(this.#id, maxDatagramSize);
+    }, ignoredBecauseTheSessionTells);
     try {
       const info = await this.#session.closed;
       this.#down(info.closeCode ?? 0);
@@ -98,7 +97,10 @@ export class Link {
   openUni(stream: number, priority: number): void {
     // `sendOrder` is a hint that some browsers do not know and ignore.
     const opening = this.#session.createUnidirectionalStream({ sendOrder: priority });
-    this.#opened(stream, opening.then((writable) => writable as WritableStream<Uint8Array>));
+    this.#opened(
+      stream,
+      opening.then((writable) => writable as WritableStream<Uint8Array>),
+    );
   }
 
   openBi(stream: number): void {

@@ -14,7 +14,8 @@ export class Speakers {
   heard(nowMs: number, participant: string, level: number): void {
     if (level < 0) return;
     let known = this.#known.get(participant);
-    if (known === undefined) this.#known.set(participant, (known = { detector: new VoiceDetector(), at: 0, voiced: 0 }));
+    if (known === undefined)
+      this.#known.set(participant, (known = { detector: new VoiceDetector(), at: 0, voiced: 0 }));
     known.at = nowMs;
     known.voiced = known.detector.take(level) ? known.voiced + 1 : 0;
   }

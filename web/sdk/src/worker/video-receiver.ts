@@ -39,8 +39,20 @@ export class VideoReceiver {
     this.#clock = clock;
     this.#events = events;
     this.stats = {
-      track, kind: "video", frames: 0, keyFrames: 0, bytes: 0, decoded: 0, drawn: 0, skipped: 0,
-      decoderErrors: 0, fps: 0, width: 0, height: 0, avSkewMs: null, playout: null,
+      track,
+      kind: "video",
+      frames: 0,
+      keyFrames: 0,
+      bytes: 0,
+      decoded: 0,
+      drawn: 0,
+      skipped: 0,
+      decoderErrors: 0,
+      fps: 0,
+      width: 0,
+      height: 0,
+      avSkewMs: null,
+      playout: null,
     };
   }
 
@@ -69,7 +81,7 @@ export class VideoReceiver {
   }
 
   attach(view: number, canvas: OffscreenCanvas): void {
-    const context = canvas.getContext("2d", { alpha: false, desynchronized: true });
+    const context = canvas.getContext("2d", { alpha: false });
     if (context === null) return;
     this.#views.set(view, { canvas, context });
     if (this.#shown !== null) this.#paint(view, this.#shown);
@@ -128,7 +140,8 @@ export class VideoReceiver {
       this.#draw(next.frame, now);
     }
     const after = this.#held[0];
-    if (after !== undefined) this.#timer = setTimeout(() => this.#present(), Math.max(0, after.due - performance.now()));
+    if (after !== undefined)
+      this.#timer = setTimeout(() => this.#present(), Math.max(0, after.due - performance.now()));
   }
 
   #skip(): void {

@@ -5,7 +5,14 @@ import { fit } from "./size.ts";
 
 /** Where chunks go. */
 export interface ChunkSink {
-  encoded(handle: number, temporal: number, key: boolean, captureUs: number, level: number, chunk: EncodedVideoChunk | EncodedAudioChunk): void;
+  encoded(
+    handle: number,
+    temporal: number,
+    key: boolean,
+    captureUs: number,
+    level: number,
+    chunk: EncodedVideoChunk | EncodedAudioChunk,
+  ): void;
 }
 
 /** More than this waiting in the encoder and a frame is dropped instead. */
@@ -160,7 +167,10 @@ function takeFrames(input: VideoInput, take: (frame: VideoFrame) => void): () =>
 }
 
 /** Reads a stream of frames to its end; the returned function cancels it. */
-export function takeAll<T extends { close(): void }>(readable: ReadableStream<T>, take: (frame: T) => void): () => void {
+export function takeAll<T extends { close(): void }>(
+  readable: ReadableStream<T>,
+  take: (frame: T) => void,
+): () => void {
   const reader = readable.getReader();
   let over = false;
   void (async () => {

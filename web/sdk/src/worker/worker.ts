@@ -127,7 +127,10 @@ onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
             const known = links.get(link);
             return known === undefined ? [] : [{ link, ...known.counts }];
           }),
-          counters: { ...counters, ...Object.fromEntries(Array.from(core?.refused ?? [], ([code, n]) => [`core_refused_${code}`, n])) },
+          counters: {
+            ...counters,
+            ...Object.fromEntries(Array.from(core?.refused ?? [], ([code, n]) => [`core_refused_${code}`, n])),
+          },
         },
       });
   }

@@ -1,0 +1,76 @@
+/**
+ * Cameras and microphones that can be recognised: a picture that carries its
+ * own number in black and white blocks, and a tone.
+ */
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export const MARK = {
+  width: 640,
+  height: 360,
+  fps: 30,
+  frames: 180,
+  bits: 10,
+  blockWidth: 64,
+  top: 90,
+  blockHeight: 90,
+} as const;
+
+const directory = join(tmpdir(), "darktower-e2e-media");
+
+/** A y4m file whose frame n shows n, above its complement, before a moving ground. */
+export function markedCamera(shade: number): string {
+  const path = join(directory, `mark-${shade}.y4m`);
+  if (existsSync(path)) return path;
+  mkdirSync(directory, { recursive: true });
+  const { width, height, fps, frames } = MARK;
+  const file = openSync(`${path}.part`, "w");
+  writeSync(file, `YUV4MPEG2 W${width} H${height} F${fps}:1 Ip A1:1 C420jpeg\n`);
+  const luma = Buffer.alloc(width * height);
+  const chroma = Buffer.alloc((width * height) / 2, shade);
+  for (let n = 0; n < frames; n++) {
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) luma[y * width + x] = lumaAt(n, x, y);
+    }
+    writeSync(file, "FRAME\n");
+    writeSync(file, luma);
+    writeSync(file, chroma);
+  }
+  closeSync(file);
+  renameSync(`${path}.part`, path);
+  return path;
+}
+
+function lumaAt(n: number, x: number, y: number): number {
+  const { bits, blockWidth, top, blockHeight } = MARK;
+  const row = Math.floor((y - top) / blockHeight);
+  if (row !== 0 && row !== 1) return 90 + ((x + y + n * 4) % 64);
+  const bit = (n >> (bits - 1 - Math.floor(x / blockWidth))) & 1;
+  return (bit ^ row) === 1 ? 235 : 16;
+}
+
+/** A wav file of ten seconds with one tone. */
+export function toneMicrophone(hz: number): string {
+  const path = join(directory, `tone-${hz}.wav`);
+  if (existsSync(path)) return path;
+  mkdirSync(directory, { recursive: true });
+  const rate = 48_000;
+  const samples = new Int16Array(rate * 10);
+  for (let i = 0; i < samples.length; i++) samples[i] = Math.round(9000 * Math.sin((2 * Math.PI * hz * i) / rate));
+  const header = Buffer.alloc(44);
+  header.write("RIFF", 0);
+  header.writeUInt32LE(36 + samples.byteLength, 4);
+  header.write("WAVEfmt ", 8);
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(1, 20);
+  header.writeUInt16LE(1, 22);
+  header.writeUInt32LE(rate, 24);
+  header.writeUInt32LE(rate * 2, 28);
+  header.writeUInt16LE(2, 32);
+  header.writeUInt16LE(16, 34);
+  header.write("data", 36);
+  header.writeUInt32LE(samples.byteLength, 40);
+  writeFileSync(path, Buffer.concat([header, Buffer.from(samples.buffer)]));
+  return path;
+}
