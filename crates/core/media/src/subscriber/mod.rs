@@ -377,7 +377,7 @@ impl Subscriber {
             self.stop(stream, Code::BadFrameHeader);
         }
         if refused || fin {
-            self.stream_over(stream);
+            touched = self.stream_over(stream).or(touched);
         }
         self.bound_streams();
         if let Some(id) = touched {

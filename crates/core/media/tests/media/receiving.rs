@@ -1,0 +1,318 @@
+//! The subscriber alone: order, gaps, repeats, and what it does not believe.
+
+use bytes::Bytes;
+use darktower_media::subscriber::{Config, Input, Output, Subscriber, Track};
+use darktower_media::{Kind, Sealer};
+use darktower_wire::ids::{ParticipantId, TrackId};
+use darktower_wire::media::{Header, STREAM_GROUP, put_entry_length};
+
+use crate::pair::{CAMERA, MICROPHONE, ms};
+use crate::sealing::{ALICE, BOB, CAROL, Keys};
+
+struct End {
+    subscriber: Subscriber,
+    keys: Keys,
+}
+
+impl End {
+    fn new() -> Self {
+        let mut end = Self {
+            subscriber: Subscriber::new(Config::default()),
+            keys: Keys::of(BOB),
+        };
+        end.tell(0, Input::Connected);
+        for (id, kind) in [(CAMERA, Kind::Video), (MICROPHONE, Kind::Audio)] {
+            let (owner, muted) = (ALICE, false);
+            end.tell(
+                0,
+                Input::Track(Track {
+                    id,
+                    owner,
+                    kind,
+                    muted,
+                }),
+            );
+        }
+        end
+    }
+
+    fn tell(&mut self, at: u64, input: Input) -> Vec<Output> {
+        self.subscriber.handle(ms(at), input, &mut self.keys);
+        std::iter::from_fn(|| self.subscriber.poll()).collect()
+    }
+
+    /// Group and number of each frame delivered by this.
+    fn frames(&mut self, at: u64, input: Input) -> Vec<(u64, u64)> {
+        let outputs = self.tell(at, input).into_iter();
+        let places = outputs.filter_map(|output| match output {
+            Output::Frame(opened) => Some((opened.header.group, opened.header.frame)),
+            _ => None,
+        });
+        places.collect()
+    }
+}
+
+fn sealed(by: ParticipantId, track: TrackId, group: u64, frame: u64) -> Vec<u8> {
+    let key = frame == 0 || track == MICROPHONE;
+    let header = Header {
+        track,
+        group,
+        frame,
+        key,
+        ..Header::default()
+    };
+    let mut bytes = Vec::new();
+    header.encode(&mut bytes);
+    let clear = bytes.clone();
+    Keys::of(by).seal(&clear, &[5; 20], &mut bytes);
+    bytes
+}
+
+fn sound(frame: u64) -> Input {
+    Input::Datagram(sealed(ALICE, MICROPHONE, 1, frame).into())
+}
+
+fn entry(frame: &[u8], first: bool) -> Bytes {
+    let mut bytes = Vec::new();
+    if first {
+        bytes.push(STREAM_GROUP);
+    }
+    put_entry_length(&mut bytes, frame.len());
+    bytes.extend(frame);
+    bytes.into()
+}
+
+fn picture(group: u64, frame: u64) -> Input {
+    let bytes = entry(&sealed(ALICE, CAMERA, group, frame), frame == 0);
+    Input::StreamData {
+        stream: group,
+        bytes,
+        fin: false,
+    }
+}
+
+#[test]
+fn sound_is_put_in_order_and_never_waited_for_too_long() {
+    let mut end = End::new();
+    assert_eq!(end.frames(0, sound(0)), [(1, 0)]);
+    assert_eq!(end.frames(1, sound(2)), []);
+    assert_eq!(end.frames(2, sound(1)), [(1, 1), (1, 2)]);
+    assert_eq!(end.frames(3, sound(5)), []);
+    assert_eq!(end.frames(40, sound(4)), []);
+    assert_eq!(end.subscriber.deadline(), Some(ms(63)));
+    assert_eq!(end.frames(62, Input::Tick), []);
+    assert_eq!(
+        end.frames(63, Input::Tick),
+        [(1, 4), (1, 5)],
+        "number 3 is given up"
+    );
+    assert_eq!(end.frames(64, sound(3)), [], "and late");
+}
+
+#[test]
+fn what_was_seen_is_refused() {
+    let mut end = End::new();
+    end.tell(0, sound(0));
+    end.tell(0, sound(2));
+    for repeat in [sound(0), sound(2)] {
+        assert_eq!(end.frames(1, repeat), []);
+    }
+    assert_eq!(end.frames(2, picture(1, 0)), [(1, 0)]);
+    assert_eq!(end.frames(2, picture(1, 1)), [(1, 1)]);
+    let again = entry(&sealed(ALICE, CAMERA, 1, 0), true);
+    assert_eq!(
+        end.frames(
+            3,
+            Input::StreamData {
+                stream: 50,
+                bytes: again,
+                fin: true
+            }
+        ),
+        []
+    );
+    assert_eq!(end.subscriber.counters().refused_replay, 3);
+}
+
+#[test]
+fn another_senders_frame_is_refused() {
+    let mut end = End::new();
+    let bytes = sealed(CAROL, MICROPHONE, 1, 0).into();
+    assert_eq!(end.frames(0, Input::Datagram(bytes)), []);
+    let bytes = entry(&sealed(CAROL, CAMERA, 1, 0), true);
+    assert_eq!(
+        end.frames(
+            0,
+            Input::StreamData {
+                stream: 9,
+                bytes,
+                fin: false
+            }
+        ),
+        []
+    );
+    assert_eq!(end.subscriber.counters().refused_sender, 2);
+    assert_eq!(end.frames(1, picture(2, 0)), [(2, 0)]);
+}
+
+#[test]
+fn a_changed_copy_beside_the_true_frame_does_no_harm() {
+    let mut end = End::new();
+    assert_eq!(end.frames(0, picture(1, 0)), [(1, 0)]);
+    let mut changed = sealed(ALICE, CAMERA, 1, 1);
+    if let Some(last) = changed.last_mut() {
+        *last ^= 1;
+    }
+    let bytes = entry(&changed, true);
+    assert_eq!(
+        end.frames(
+            1,
+            Input::StreamData {
+                stream: 9,
+                bytes,
+                fin: false
+            }
+        ),
+        []
+    );
+    assert_eq!(end.frames(2, picture(1, 1)), [(1, 1)]);
+    assert_eq!(end.subscriber.counters().refused_bad_tag, 1);
+    assert_eq!(end.subscriber.counters().key_frames_wanted, 0);
+}
+
+#[test]
+fn a_missing_picture_ends_the_group_and_asks() {
+    let mut end = End::new();
+    end.tell(0, picture(1, 0));
+    let mut changed = sealed(ALICE, CAMERA, 1, 1);
+    if let Some(last) = changed.last_mut() {
+        *last ^= 1;
+    }
+    let bytes = entry(&changed, false);
+    end.tell(
+        1,
+        Input::StreamData {
+            stream: 1,
+            bytes,
+            fin: false,
+        },
+    );
+    let outputs = end.tell(2, picture(1, 2));
+    let (track, layer) = (CAMERA, 0);
+    assert!(
+        outputs.contains(&Output::KeyFrameWanted { track, layer }),
+        "{outputs:?}"
+    );
+    assert!(
+        outputs
+            .iter()
+            .any(|one| matches!(one, Output::Stop { stream: 1, .. }))
+    );
+    assert_eq!(end.frames(3, picture(2, 0)), [(2, 0)]);
+}
+
+#[test]
+fn a_new_group_waits_a_moment_for_the_tail_of_the_old_one() {
+    let mut end = End::new();
+    end.tell(0, picture(1, 0));
+    assert_eq!(end.frames(10, picture(2, 0)), []);
+    assert_eq!(end.frames(12, picture(1, 1)), [(1, 1)]);
+    let (stream, bytes, fin) = (1, Bytes::new(), true);
+    // The end of the stream is the end of the group.
+    let ended = Input::StreamData { stream, bytes, fin };
+    assert_eq!(end.frames(14, ended), [(2, 0)]);
+    assert_eq!(end.frames(15, picture(3, 0)), []);
+    assert_eq!(end.frames(35, Input::Tick), [(3, 0)], "waited long enough");
+    assert_eq!(end.frames(36, picture(2, 1)), [], "stale");
+}
+
+#[test]
+fn a_track_may_be_told_of_after_its_first_frames() {
+    let mut end = End::new();
+    let id = TrackId(77);
+    let bytes = entry(&sealed(ALICE, id, 1, 0), true);
+    assert_eq!(
+        end.frames(
+            0,
+            Input::StreamData {
+                stream: 1,
+                bytes,
+                fin: false
+            }
+        ),
+        []
+    );
+    let (owner, kind, muted) = (ALICE, Kind::Video, false);
+    assert_eq!(
+        end.frames(
+            50,
+            Input::Track(Track {
+                id,
+                owner,
+                kind,
+                muted
+            })
+        ),
+        [(1, 0)]
+    );
+}
+
+#[test]
+fn a_key_frame_is_asked_for_when_none_comes() {
+    let mut end = End::new();
+    let asked = |outputs: Vec<Output>| {
+        outputs
+            .iter()
+            .filter(|one| matches!(one, Output::KeyFrameWanted { .. }))
+            .count()
+    };
+    assert_eq!(end.subscriber.deadline(), Some(ms(500)));
+    assert_eq!(asked(end.tell(500, Input::Tick)), 1);
+    assert_eq!(asked(end.tell(1499, Input::Tick)), 0);
+    assert_eq!(asked(end.tell(1500, Input::Tick)), 1);
+    let (id, owner, kind, muted) = (CAMERA, ALICE, Kind::Video, true);
+    assert_eq!(
+        asked(end.tell(
+            9000,
+            Input::Track(Track {
+                id,
+                owner,
+                kind,
+                muted
+            })
+        )),
+        0
+    );
+    assert_eq!(end.subscriber.deadline(), None, "nobody sends anything");
+}
+
+#[test]
+fn what_lies_is_stopped() {
+    let mut end = End::new();
+    for (stream, bytes) in [
+        (1, vec![9, 9, 9]),
+        (2, vec![STREAM_GROUP, 0xff, 0xff, 0xff, 0xff]),
+    ] {
+        let bytes = Bytes::from(bytes);
+        let outputs = end.tell(
+            0,
+            Input::StreamData {
+                stream,
+                bytes,
+                fin: false,
+            },
+        );
+        let stopped =
+            |one: &Output| matches!(one, Output::Stop { stream: at, .. } if *at == stream);
+        assert!(stream == 2 || outputs.iter().any(stopped), "{outputs:?}");
+    }
+    // A frame announced and never sent is given up.
+    let outputs = end.tell(600, Input::Tick);
+    assert!(
+        outputs
+            .iter()
+            .any(|one| matches!(one, Output::Stop { stream: 2, .. })),
+        "{outputs:?}"
+    );
+    assert_eq!(end.frames(601, picture(1, 0)), [(1, 0)]);
+}
