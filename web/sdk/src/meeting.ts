@@ -79,6 +79,7 @@ export class Meeting {
     this.#worker.onerror = (event) => this.#broken(event.message);
     this.#player = new Player(() => this.#changed());
     this.#snapshot = this.#compose();
+    void this.#loadCore();
     void this.#openPlayer();
   }
 
@@ -273,6 +274,16 @@ export class Meeting {
     this.#worker.terminate();
     this.#listeners.clear();
     this.#levelListeners.clear();
+  }
+
+  /** Compiled here, so that it is fetched at the same time as the worker's script. */
+  async #loadCore(): Promise<void> {
+    try {
+      const module = await WebAssembly.compileStreaming(fetch(new URL("./core.wasm", import.meta.url)));
+      this.#post({ type: "core", module });
+    } catch (error) {
+      this.#broken(`the core could not be loaded: ${String(error)}`);
+    }
   }
 
   async #openPlayer(): Promise<void> {

@@ -52,6 +52,7 @@ export type Command =
   | { do: "leave" };
 
 export type ToWorker =
+  | { type: "core"; module: WebAssembly.Module }
   | { type: "command"; command: Command }
   | { type: "video-input"; handle: number; input: VideoInput; settings: VideoSettings }
   | { type: "audio-input"; handle: number; input: AudioInput; settings: AudioSettings }

@@ -83,8 +83,8 @@ export class Core {
   /** Codes the core answered calls with, by number. */
   readonly refused = new Map<number, number>();
 
-  /** Loads the module from `url`. */
-  static async load(url: URL, effects: Effects): Promise<Core> {
+  /** Brings the compiled module to life. */
+  static async start(module: WebAssembly.Module, effects: Effects): Promise<Core> {
     let instance: WebAssembly.Instance | null = null;
     const bytes = (ptr: number, len: number): Uint8Array<ArrayBuffer> =>
       new Uint8Array((instance!.exports as unknown as Exports).memory.buffer as ArrayBuffer, ptr, len);
@@ -102,10 +102,7 @@ export class Core {
         },
       },
     };
-    const answer = await fetch(url, { credentials: "same-origin" });
-    if (!answer.ok) throw new Error(`the core could not be loaded: HTTP ${answer.status}`);
-    const source = await WebAssembly.instantiateStreaming(answer, imports);
-    instance = source.instance;
+    instance = await WebAssembly.instantiate(module, imports);
     return new Core(instance.exports as unknown as Exports, effects, () => panic);
   }
 

@@ -93,6 +93,8 @@ const effects: Effects = {
 
 onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
   switch (message.type) {
+    case "core":
+      return void Core.start(message.module, effects).then(loaded, (error: unknown) => effects.broken(String(error)));
     case "command":
       if (message.command.do === "enter" || message.command.do === "resume") mark("enter");
       return withCore((ready) => ready.command(message.command));
@@ -136,10 +138,7 @@ onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
   }
 };
 
-Core.load(new URL("../core.wasm", import.meta.url), effects).then(
-  (loaded) => {
-    core = loaded;
-    for (const use of early.splice(0)) use(loaded);
-  },
-  (error: unknown) => effects.broken(String(error)),
-);
+function loaded(started: Core): void {
+  core = started;
+  for (const use of early.splice(0)) use(started);
+}
