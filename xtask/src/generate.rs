@@ -1,6 +1,7 @@
 //! Code made from `proto/`: written, or compared with what is committed.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -28,7 +29,9 @@ pub(crate) fn generate(root: &Path, check: bool) -> Result<()> {
         ("darktower.cluster.v1.rs", "crates/io/cluster/src/gen"),
     ];
     for (name, directory) in targets {
-        let fresh = std::fs::read_to_string(scratch.join(name))?;
+        let made = scratch.join(name);
+        format(root, &made)?;
+        let fresh = std::fs::read_to_string(made)?;
         let directory = root.join(directory);
         let committed = directory.join(name);
         if check {
@@ -41,6 +44,21 @@ pub(crate) fn generate(root: &Path, check: bool) -> Result<()> {
             std::fs::create_dir_all(&directory)?;
             std::fs::write(&committed, fresh)?;
         }
+    }
+    Ok(())
+}
+
+/// `cargo fmt` walks into generated modules, so they are committed as it
+/// leaves them.
+fn format(root: &Path, file: &Path) -> Result<()> {
+    let status = Command::new("rustfmt")
+        .args(["--edition", "2024", "--config-path"])
+        .arg(root.join("rustfmt.toml"))
+        .arg(file)
+        .status()
+        .context("rustfmt")?;
+    if !status.success() {
+        bail!("rustfmt {}: {status}", file.display());
     }
     Ok(())
 }
