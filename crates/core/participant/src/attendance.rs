@@ -545,14 +545,24 @@ impl Attendance {
                 self.keys.committed(now, wall, Epoch(epoch), &commit)
             }
             KeyEvent::OwnAccepted { epoch } => self.keys.accepted(now, Epoch(epoch)),
-            KeyEvent::Refused { state, resync, .. } => {
+            KeyEvent::Refused {
+                code,
+                state,
+                resync,
+            } => {
+                if code == Code::CommitRefused {
+                    self.keys.count_refusal();
+                }
                 self.keys.refused(wall, state.as_ref(), resync)
             }
             KeyEvent::RemoveWanted(participants) => self.keys.remove(wall, &participants),
             KeyEvent::GroupInfoWanted => self.keys.group_info(),
         };
         // Whatever went wrong with the group, the way back is to join it anew.
-        let step = step.unwrap_or_else(|_| Step::resync());
+        let step = step.unwrap_or_else(|_| {
+            self.keys.count_refusal();
+            Step::resync()
+        });
         if self.keys.is_locked_out() {
             return self.lock_out(now);
         }

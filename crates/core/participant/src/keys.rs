@@ -55,10 +55,10 @@ impl Step {
     }
 }
 
-/// Entries that may fail in a row. One or two are lost to others who were
-/// faster; more mean that the group will never take this end in, most likely
-/// because it lacks the secret of the link.
-const MAX_ENTRIES: u32 = 5;
+/// Entries that the members may refuse in a row. More mean that the group will
+/// never take this end in, most likely because it lacks the secret of the link.
+/// Entries lost to others who were faster do not count.
+const MAX_REFUSED: u32 = 3;
 
 /// One participant's keys in one meeting.
 pub(crate) struct Keys {
@@ -69,8 +69,8 @@ pub(crate) struct Keys {
     group: Option<Group>,
     /// Made by an own external or founding commit that is not decided yet.
     hoped: Option<Group>,
-    /// Entries tried since frame keys were last installed.
-    entries: u32,
+    /// Entries refused since frame keys were last installed.
+    refused: u32,
     /// Whom the controller wants removed, until the group has done it.
     unwanted: BTreeSet<ParticipantId>,
     keyring: Keyring,
@@ -99,7 +99,7 @@ impl Keys {
             link,
             group: None,
             hoped: None,
-            entries: 0,
+            refused: 0,
             unwanted: BTreeSet::new(),
             keyring: Keyring::new(),
             sealer: None,
@@ -121,7 +121,12 @@ impl Keys {
 
     /// The group does not let this end in.
     pub(crate) fn is_locked_out(&self) -> bool {
-        self.entries > MAX_ENTRIES
+        self.refused > MAX_REFUSED
+    }
+
+    /// An own commit was refused by others, or could not even be made.
+    pub(crate) fn count_refusal(&mut self) {
+        self.refused += 1;
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
@@ -135,7 +140,6 @@ impl Keys {
     /// A commit that brings this end into the group of `state`, or founds one
     /// where there is none. Whatever was hoped for before is given up.
     pub(crate) fn join(&mut self, state: Option<&KeyState>, wall: u64) -> Result<KeyCommit, Error> {
-        self.entries += 1;
         let link = self.link.as_ref();
         let (group, commit) = match state.filter(|state| state.founded) {
             Some(state) => {
@@ -292,7 +296,7 @@ impl Keys {
             return Ok(Step::default());
         };
         let keys = group.keys()?;
-        self.entries = 0;
+        self.refused = 0;
         let epoch = keys.epoch;
         self.keyring.install(now, keys.opening);
         match &mut self.sealer {
