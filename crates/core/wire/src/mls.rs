@@ -8,6 +8,9 @@ const WIRE_FORMAT_PUBLIC_MESSAGE: u16 = 1;
 const WIRE_FORMAT_GROUP_INFO: u16 = 4;
 const SENDER_MEMBER: u8 = 1;
 const SENDER_NEW_MEMBER_COMMIT: u8 = 4;
+const CONTENT_COMMIT: u8 = 3;
+const PROPOSAL_BY_VALUE: u8 = 1;
+const PROPOSAL_REMOVE: u16 = 3;
 const MAX_FIELD: u64 = 1 << 20;
 
 /// Who made a commit.
@@ -33,14 +36,43 @@ pub struct CommitFrame<'a> {
 /// Reads the frame of an `MLSMessage` that holds a `PublicMessage` of a member
 /// or of a newcomer.
 pub fn commit_frame(message: &[u8]) -> Result<CommitFrame<'_>, DecodeError> {
+    frame(&mut Reader::new(message))
+}
+
+/// The leaves that a commit removes, as far as it says so in front and by value
+/// (RFC 9420, sections 12.1.3 and 12.4), which a member that removes others does.
+pub fn removed_leaves(message: &[u8]) -> Result<Vec<u32>, DecodeError> {
     let mut reader = Reader::new(message);
-    expect_u16(&mut reader, VERSION_MLS10, "MLS version")?;
-    expect_u16(&mut reader, WIRE_FORMAT_PUBLIC_MESSAGE, "MLS wire format")?;
-    let group = opaque(&mut reader, "group id")?;
-    let epoch = u64_be(&mut reader, "epoch")?;
+    frame(&mut reader)?;
+    opaque(&mut reader, "authenticated data")?;
+    let at = reader.position();
+    if reader.u8("content type")? != CONTENT_COMMIT {
+        return Err(DecodeError::Invalid {
+            what: "content type",
+            at,
+        });
+    }
+    let mut proposals = Reader::new(opaque(&mut reader, "proposals")?);
+    let mut leaves = Vec::new();
+    while !proposals.rest().is_empty() {
+        if proposals.u8("proposal or reference")? != PROPOSAL_BY_VALUE
+            || proposals.take(2, "proposal type")? != PROPOSAL_REMOVE.to_be_bytes()
+        {
+            break;
+        }
+        leaves.push(u32_be(&mut proposals, "removed leaf")?);
+    }
+    Ok(leaves)
+}
+
+fn frame<'a>(reader: &mut Reader<'a>) -> Result<CommitFrame<'a>, DecodeError> {
+    expect_u16(reader, VERSION_MLS10, "MLS version")?;
+    expect_u16(reader, WIRE_FORMAT_PUBLIC_MESSAGE, "MLS wire format")?;
+    let group = opaque(reader, "group id")?;
+    let epoch = u64_be(reader, "epoch")?;
     let at = reader.position();
     let committer = match reader.u8("sender type")? {
-        SENDER_MEMBER => Committer::Member(u32_be(&mut reader, "sender leaf")?),
+        SENDER_MEMBER => Committer::Member(u32_be(reader, "sender leaf")?),
         SENDER_NEW_MEMBER_COMMIT => Committer::Newcomer,
         _ => {
             return Err(DecodeError::Invalid {

@@ -237,6 +237,11 @@ pub fn resume_token_meeting(token: &[u8]) -> Option<MeetingId> {
         .flatten()
 }
 
+/// Whom a resume token names, for the log; nobody's id where it is none.
+pub fn resume_token_participant(token: &[u8]) -> ParticipantId {
+    resume_token_seat(token).unwrap_or_default()
+}
+
 /// Meeting id, participant id, secret.
 pub(super) const RESUME_TOKEN: usize = 16 + 16 + 32;
 

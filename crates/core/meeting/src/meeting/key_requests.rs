@@ -70,13 +70,13 @@ impl Meeting {
         }
         let fresh = followers
             .iter()
-            .find(|(id, _)| !self.keys.remove_asked.contains_key(id));
+            .find(|(id, _)| !self.keys.remove_asked.contains(id));
         let asked = fresh.or(followers.first()).copied();
         if fresh.is_none() {
             self.keys.remove_asked.clear();
         }
         if let Some((id, session)) = asked {
-            self.keys.remove_asked.insert(id, departed.clone());
+            self.keys.remove_asked.insert(id);
             let wanted = KeyWanted {
                 remove: departed.iter().map(|id| id.to_vec().into()).collect(),
                 group_info: false,

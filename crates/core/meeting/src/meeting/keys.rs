@@ -33,8 +33,8 @@ pub(super) struct KeyRequests {
     /// What the epoch's lobbies were told last, and when.
     pub(super) lobby_told: Option<Duration>,
     pub(super) lobby_stale: bool,
-    /// Who was asked to remove whom, in this round.
-    pub(super) remove_asked: BTreeMap<ParticipantId, Vec<ParticipantId>>,
+    /// Who was asked to remove somebody, in this round.
+    pub(super) remove_asked: BTreeSet<ParticipantId>,
     /// Whom the round is about, and when the next member is asked.
     pub(super) removing: Option<(Vec<ParticipantId>, Duration)>,
     /// Who was asked for fresh public state.
@@ -43,6 +43,9 @@ pub(super) struct KeyRequests {
     unanswered: BTreeMap<ParticipantId, Vec<u64>>,
     /// Serials that the members have not been told of.
     untold: Vec<u64>,
+    /// Voided commits of which a third member's answer will tell who was wrong:
+    /// the committer and the one who refused.
+    judging: BTreeMap<u64, (ParticipantId, ParticipantId)>,
     voided: BTreeMap<ParticipantId, u32>,
     refusals: BTreeMap<ParticipantId, u32>,
 }
@@ -129,16 +132,12 @@ impl Meeting {
                 (leaf, false)
             }
         };
-        let asked = self
-            .keys
-            .remove_asked
-            .get(&from.participant)
-            .filter(|_| !external);
-        let removed = asked
-            .into_iter()
-            .flatten()
-            .filter_map(|id| keys.member(*id).cloned())
-            .collect();
+        let leaves = mls::removed_leaves(&commit.commit)
+            .map_err(|_| malformed("commit has no readable proposals"))?;
+        let removed = keys.members.iter().filter(|member| {
+            !external && leaves.contains(&member.leaf) && member.id[..] != from.participant.0
+        });
+        let removed = removed.cloned().collect();
         Ok(Verdict::Wins(Commit {
             serial: self.records.last_serial + 1,
             epoch: commit.epoch + 1,
@@ -234,24 +233,6 @@ impl Meeting {
             session.resyncing = false;
         }
         self.keys.lobby_stale = true;
-        // Others in the meeting without keys join the new group.
-        let members: Vec<_> = self
-            .records
-            .keys
-            .iter()
-            .flat_map(|keys| &keys.members)
-            .cloned()
-            .collect();
-        let others: Vec<_> = self
-            .seated
-            .iter()
-            .filter(|(id, _)| !members.iter().any(|member| member.id[..] == id.0))
-            .map(|(id, session)| (*id, *session))
-            .collect();
-        for (id, session) in others {
-            let state = self.key_state(id);
-            self.send(session, 0, self.records.sequence, Body::KeyState(state));
-        }
     }
 
     fn win(&mut self, from: From, commit: Commit) {
@@ -331,25 +312,56 @@ impl Meeting {
         }
         let confirmed = self.records.keys.as_ref().map_or(0, |keys| keys.confirmed);
         let tentative = !sent.voided && sent.serial > confirmed;
+        if sent.voided
+            && let Some((committer, refuser)) = self.keys.judging.remove(&sent.serial)
+        {
+            match answer.accepted {
+                true => self.blame_refuser(refuser),
+                false => self.blame_committer(committer),
+            }
+        }
         match (answer.accepted, tentative) {
             (true, true) => self.change(Change::Confirmed(sent.serial)),
             (true, false) if sent.voided => self.tell_resync(from.session, Code::CommitRefused),
-            (false, true) => {
-                self.void(sent.serial);
-                let refusals = self.keys.refusals.entry(from.participant).or_default();
-                *refusals += 1;
-                if *refusals >= MAX_REFUSALS && self.seated.len() > 2 {
-                    self.keys.refusals.remove(&from.participant);
-                    self.tell_resync(from.session, Code::CommitRefused);
-                }
-            }
+            (false, true) => self.void(sent.serial, from.participant),
             (false, false) if !sent.voided => self.tell_resync(from.session, Code::CommitRefused),
             (true | false, false) => {}
         }
     }
 
+    /// Others could follow what this member refused.
+    fn blame_refuser(&mut self, id: ParticipantId) {
+        let times = self.keys.refusals.entry(id).or_default();
+        *times += 1;
+        let times = *times;
+        let session = self.seated.get(&id).copied();
+        if times >= 2 * MAX_REFUSALS && self.records.seat(id).is_some() {
+            self.remove_participant(id, Code::NotAMember);
+        } else if let Some(session) = session.filter(|_| times.is_multiple_of(MAX_REFUSALS)) {
+            self.tell_resync(session, Code::CommitRefused);
+        }
+    }
+
+    /// Nobody could follow what this end committed.
+    fn blame_committer(&mut self, id: ParticipantId) {
+        let times = self.keys.voided.entry(id).or_default();
+        *times += 1;
+        if *times >= MAX_VOIDED && self.records.seat(id).is_some() {
+            let in_link = self
+                .records
+                .meeting
+                .as_ref()
+                .is_some_and(|meeting| meeting.key_in_link);
+            let code = match in_link {
+                true => Code::LinkSecretNeeded,
+                false => Code::NotAMember,
+            };
+            self.remove_participant(id, code);
+        }
+    }
+
     /// The commit and all built on it are void.
-    fn void(&mut self, serial: u64) {
+    fn void(&mut self, serial: u64, refuser: ParticipantId) {
         let Some(keys) = &self.records.keys else {
             return;
         };
@@ -391,26 +403,22 @@ impl Meeting {
                 self.tell_resync(session, Code::CommitRefused);
             }
         }
-        let by = participant(&first.by);
-        let times = self.keys.voided.entry(by).or_default();
-        *times += 1;
-        let disturbs = *times >= MAX_VOIDED;
         if first.external {
             // The state it was built on may have been at fault.
             self.want_group_info();
         }
-        if disturbs && self.records.seat(by).is_some() {
-            self.keys.voided.remove(&by);
-            let in_link = self
-                .records
-                .meeting
-                .as_ref()
-                .is_some_and(|meeting| meeting.key_in_link);
-            let code = match in_link {
-                true => Code::LinkSecretNeeded,
-                false => Code::NotAMember,
-            };
-            self.remove_participant(by, code);
+        let by = participant(&first.by);
+        let third = self.sessions.values().any(|entry| {
+            entry.participant != refuser && entry.awaiting.iter().any(|sent| sent.serial == serial)
+        });
+        // Without a witness, a member of long standing is believed before a
+        // newcomer, and one that comes back before one that refuses it.
+        match (third, &first.before) {
+            (true, _) => {
+                self.keys.judging.insert(serial, (by, refuser));
+            }
+            (false, Some(_)) => self.blame_refuser(refuser),
+            (false, None) => self.blame_committer(by),
         }
     }
 

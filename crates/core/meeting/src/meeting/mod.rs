@@ -24,7 +24,7 @@ use prost::Message as _;
 
 pub use api::{
     Config, Credential, Description, Entropy, Input, MediaOrder, Output, RestoreError, SessionId,
-    resume_token_meeting,
+    resume_token_meeting, resume_token_participant,
 };
 use keys::KeyRequests;
 use record::{Change, Entry, Records};
@@ -171,6 +171,11 @@ impl Meeting {
             full: self.is_full(),
             keys: keys.map(|keys| (keys.epoch(), keys.group_info().clone())),
         }
+    }
+
+    /// Whether this participant has a seat, taken or held.
+    pub fn has_seat(&self, participant: ParticipantId) -> bool {
+        self.records.seat(participant).is_some()
     }
 
     /// All that should be at the media handler, to be said after a reconnect.

@@ -24,6 +24,9 @@ impl Session {
             return self.finish(Phase::Failed, Some(Code::Unsupported), false);
         }
         let asked = self.asked.remove(&message.reply_to).map(|asked| asked.what);
+        if asked == Some(What::Key) && self.is_overtaken(message.reply_to, &message.body) {
+            return;
+        }
         match message.body {
             Some(Body::Pong(pong)) => {
                 let sent = Duration::from_micros(pong.sent_us);
@@ -36,6 +39,13 @@ impl Session {
             // A message of a later version that need not be understood.
             None => {}
         }
+    }
+
+    /// The answer to a commit that this end has given up since: what made it do
+    /// so told more.
+    fn is_overtaken(&self, request: u64, body: &Option<Body>) -> bool {
+        let current = self.commit.is_some_and(|commit| commit.request == request);
+        !current && !matches!(body, Some(Body::KeyState(_)))
     }
 
     fn body(&mut self, asked: Option<What>, body: Body) {
@@ -95,6 +105,8 @@ impl Session {
             Body::KeyCommitted(committed) => self.key_committed(committed),
             Body::KeyRefused(refused) => self.key_refused(asked, refused),
             Body::KeyWanted(wanted) => self.key_wanted(wanted),
+            // The answer to the own commit under way will bring the newest state.
+            Body::KeyState(_) if asked.is_none() && self.commit.is_some() => {}
             Body::KeyState(state) => self.key_state(state),
             Body::Media(assignment) => self.outputs.push_back(Output::MediaAssigned(assignment)),
             Body::Ended(ended) => {
@@ -241,9 +253,9 @@ impl Session {
 
     fn done(&mut self, asked: Option<What>) {
         if asked == Some(What::Key)
-            && let Some(epoch) = self.commit.take()
+            && let Some(commit) = self.commit.take()
         {
-            self.own_accepted(epoch);
+            self.own_accepted(commit.epoch);
         }
     }
 
@@ -306,9 +318,9 @@ impl Session {
         // A join's commit comes before whatever it missed; a resumed end's own
         // commit is among what it missed.
         if self.epoch.is_none()
-            && let Some(epoch) = own.take()
+            && let Some(commit) = own.take()
         {
-            self.own_accepted(epoch);
+            self.own_accepted(commit.epoch);
         }
         for committed in outcome.missed {
             if self

@@ -36,8 +36,8 @@ pub struct Session {
     join: Option<Join>,
     /// The key epoch this end holds.
     epoch: Option<u64>,
-    /// The own commit without an answer: the epoch it leads to.
-    commit: Option<u64>,
+    /// The own commit without an answer.
+    commit: Option<OwnCommit>,
     /// Handles whose mute state changed before their tracks had an id.
     changed_unpublished: BTreeSet<u32>,
     seat_ttl: Option<Duration>,
@@ -52,6 +52,14 @@ struct Join {
     name: String,
     publish: Vec<Publish>,
     key: Option<KeyCommit>,
+}
+
+/// An own commit under way.
+#[derive(Debug, Clone, Copy)]
+struct OwnCommit {
+    request: u64,
+    /// The epoch it leads to.
+    epoch: u64,
 }
 
 /// A request without an answer.
@@ -232,7 +240,7 @@ impl Session {
         let Some(join) = self.join.clone() else {
             return;
         };
-        self.commit = join.key.as_ref().map(leads_to);
+        self.note_commit(join.key.as_ref());
         let body = Body::Join(signal::Join {
             name: join.name,
             publish: join.publish,
@@ -261,7 +269,7 @@ impl Session {
                         resync: false,
                     });
                 }
-                self.commit = Some(leads_to(&commit));
+                self.note_commit(Some(&commit));
                 self.ask(What::Key, Body::KeyCommit(commit), false);
             }
             KeySaid::Answer { epoch, accepted } => {
@@ -278,6 +286,7 @@ impl Session {
             }
             KeySaid::Resync => {
                 self.epoch = None;
+                self.commit = None;
                 if self.is_talking() {
                     self.ask(What::Key, Body::KeyResync(signal::KeyResync {}), false);
                 }
@@ -432,6 +441,15 @@ impl Session {
         }
         let again = again.then_some(body);
         self.asked.insert(request, Asked { what, again });
+    }
+
+    /// The next request carries this commit.
+    fn note_commit(&mut self, commit: Option<&KeyCommit>) {
+        let request = self.next_request;
+        self.commit = commit.map(|commit| OwnCommit {
+            request,
+            epoch: leads_to(commit),
+        });
     }
 
     /// Says something that wants no answer.

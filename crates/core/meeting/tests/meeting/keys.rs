@@ -8,6 +8,7 @@ use bytes::Bytes;
 use darktower_meeting::session::{KeyEvent, KeySaid};
 use darktower_wire::ids::ParticipantId;
 use darktower_wire::signal::KeyCommit;
+use darktower_wire::varint::{self, Reader};
 
 /// One end's group.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +100,17 @@ impl Owner {
         if sender == 1 {
             bytes.extend_from_slice(&base.leaf.to_be_bytes());
         }
+        // No authenticated data; a commit; its removals by value.
+        bytes.extend_from_slice(&[0, 3]);
+        let mut proposals = Vec::new();
+        for (leaf, _) in base.leaves.iter().enumerate().filter(|(leaf, was)| {
+            sender == 1 && was.is_some() && next.leaves.get(*leaf) == Some(&None)
+        }) {
+            proposals.extend_from_slice(&[1, 0, 3]);
+            proposals.extend_from_slice(&(leaf as u32).to_be_bytes());
+        }
+        varint::put(&mut bytes, proposals.len() as u64);
+        bytes.extend_from_slice(&proposals);
         bytes.push(u8::from(self.poisoned));
         bytes.extend_from_slice(&base.digest.to_be_bytes());
         bytes.extend_from_slice(&self.nonce.to_be_bytes());
@@ -124,7 +136,9 @@ impl Owner {
             return false;
         };
         let epoch = u64::from_be_bytes(commit[37..45].try_into().unwrap());
-        let at = if commit[45] == 1 { 50 } else { 46 };
+        let mut reader = Reader::new(&commit[if commit[45] == 1 { 52 } else { 48 }..]);
+        let proposals = reader.varint("proposals").unwrap() as usize;
+        let at = commit.len() - reader.rest().len() + proposals;
         let base = u64::from_be_bytes(commit[at + 1..at + 9].try_into().unwrap());
         if commit[at] != 0 || self.refuses || epoch != group.epoch || base != group.digest {
             return false;

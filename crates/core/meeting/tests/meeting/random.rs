@@ -48,7 +48,8 @@ proptest! {
     /// checks after each input that a restore is exact.
     #[test]
     fn a_quiet_while_settles_everything(steps in prop::collection::vec(step(), 1..40)) {
-        let mut world = World::new(30);
+        let seat_ttl = Duration::from_secs(20);
+        let mut world = World::with(meeting::Config { seat_ttl, ..Default::default() }, 30);
         world.joined(Role::Host);
         for step in steps {
             let pick = |n: usize, world: &World| n % world.ends.len();
@@ -84,7 +85,7 @@ proptest! {
         for end in 0..world.ends.len() {
             world.heal(end);
         }
-        world.run(Duration::from_secs(330));
+        world.run(Duration::from_secs(50));
         world.assert_settled();
         for end in &world.ends {
             let phase = end.session.state().phase;

@@ -1,0 +1,79 @@
+//! The order of preference.
+
+use darktower_placement::{Candidate, rank};
+use darktower_wire::ids::{MeetingId, NodeId};
+use proptest::prelude::*;
+
+fn node(n: u8) -> Candidate<'static> {
+    Candidate {
+        id: NodeId([n; 16]),
+        region: "eu",
+        capacity: 100,
+        load: 0,
+        draining: false,
+    }
+}
+
+fn meeting(n: u32) -> MeetingId {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&n.to_le_bytes());
+    MeetingId(id)
+}
+
+#[test]
+fn meetings_spread_evenly_and_a_loss_moves_only_its_own() {
+    let nodes: Vec<_> = (1..=5).map(node).collect();
+    let mut counts = [0; 6];
+    for n in 0..5000 {
+        let all = rank(meeting(n), &nodes, "eu");
+        counts[usize::from(all[0].0[0])] += 1;
+        let without = rank(meeting(n), &nodes[1..], "eu");
+        let rest: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|id| *id != nodes[0].id)
+            .collect();
+        assert_eq!(without, rest);
+    }
+    assert!(
+        counts[1..].iter().all(|count| (850..1150).contains(count)),
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn the_own_region_comes_first_the_full_last_the_draining_not_at_all() {
+    let mut nodes: Vec<_> = (1..=4).map(node).collect();
+    nodes[0].region = "us";
+    nodes[1].load = 100;
+    nodes[2].draining = true;
+    for n in 0..50 {
+        let ranked = rank(meeting(n), &nodes, "eu");
+        assert_eq!(ranked, [nodes[3].id, nodes[0].id, nodes[1].id]);
+    }
+    let only_draining = [nodes[2].clone()];
+    assert_eq!(rank(meeting(1), &only_draining, "eu"), [nodes[2].id]);
+    assert!(rank(meeting(1), &[], "eu").is_empty());
+}
+
+proptest! {
+    #[test]
+    fn no_node_far_above_the_average_comes_first(
+        loads in prop::collection::vec((1_u32..500, 0_u32..500), 1..10),
+        n in any::<u32>(),
+    ) {
+        let nodes: Vec<_> = loads.iter().enumerate().map(|(at, (capacity, load))| Candidate {
+            capacity: *capacity,
+            load: *load,
+            ..node(at as u8 + 1)
+        }).collect();
+        let first = rank(meeting(n), &nodes, "eu")[0];
+        let first = nodes.iter().find(|node| node.id == first).unwrap();
+        let all = nodes.iter().map(|node| f64::from(node.load)).sum::<f64>() + 1.0;
+        let room = nodes.iter().map(|node| f64::from(node.capacity)).sum::<f64>();
+        let bound = 1.25 * all / room * f64::from(first.capacity);
+        let any_room = nodes.iter().any(|node| node.load < node.capacity
+            && f64::from(node.load) <= 1.25 * all / room * f64::from(node.capacity));
+        prop_assert!(!any_room || f64::from(first.load) <= bound + 1e-6);
+    }
+}
