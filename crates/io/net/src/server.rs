@@ -338,6 +338,11 @@ impl Incoming {
         pairs.find(|(n, _)| n == name).map(|(_, v)| v.into_owned())
     }
 
+    /// The host that the peer asked for, as it knows this server: a name or an address, without the port.
+    pub fn host(&self) -> Option<&str> {
+        self.url().and_then(url::Url::host_str)
+    }
+
     /// The page's origin; browsers always say it, native clients need not.
     pub fn origin(&self) -> Option<&str> {
         self.header("origin")
