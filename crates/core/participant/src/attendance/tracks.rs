@@ -1,0 +1,149 @@
+//! The media side: own frames out, others' frames in, and the link they travel on.
+
+use std::time::Duration;
+
+use darktower_media::{Kind, publisher, subscriber};
+use darktower_wire::ids::TrackId;
+
+use super::Attendance;
+use crate::media_link::{CONTROL_STREAM, Effect};
+use crate::output::{Link, Output, StreamId};
+use crate::seals::OpenWith;
+
+impl Attendance {
+    pub(super) fn publish(&mut self, now: Duration, input: publisher::Input) {
+        self.publisher.handle(now, input);
+        self.drain_publisher();
+    }
+
+    pub(super) fn drain_publisher(&mut self) {
+        let link = Link::Media;
+        while let Some(output) = self.publisher.poll() {
+            let output = match output {
+                publisher::Output::OpenStream { stream, priority } => Output::OpenUni {
+                    link,
+                    stream: stream_of(stream),
+                    priority,
+                },
+                publisher::Output::Write { stream, bytes, fin } => Output::Write {
+                    link,
+                    stream: stream_of(stream),
+                    bytes,
+                    fin,
+                },
+                publisher::Output::Reset { stream, code } => Output::Reset {
+                    link,
+                    stream: stream_of(stream),
+                    code,
+                },
+                publisher::Output::Datagram(bytes) => Output::Datagram(bytes),
+                publisher::Output::KeyFrame { handle, layer } => Output::KeyFrame { handle, layer },
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    pub(super) fn subscribed(&mut self, now: Duration, input: subscriber::Input) {
+        self.subscriber
+            .handle(now, input, &mut OpenWith(self.keys.keyring()));
+        while let Some(output) = self.subscriber.poll() {
+            let output = match output {
+                subscriber::Output::Frame(opened) => self.decode(opened),
+                subscriber::Output::KeyFrameWanted { track, layer } => {
+                    self.media.want_key_frame(track.0, layer);
+                    continue;
+                }
+                subscriber::Output::Stop { stream, code } => Output::Stop {
+                    link: Link::Media,
+                    stream,
+                    code,
+                },
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    pub(super) fn decode(&self, opened: subscriber::Opened) -> Output {
+        let subscriber::Opened {
+            header,
+            data: chunk,
+        } = opened;
+        let (track, capture_us) = (header.track, header.capture_us);
+        let video = self
+            .followed
+            .get(&track)
+            .is_some_and(|known| known.kind == Kind::Video);
+        match video {
+            true => Output::Video {
+                track,
+                layer: header.layer,
+                key: header.key,
+                capture_us,
+                chunk,
+            },
+            false => Output::Audio {
+                track,
+                capture_us,
+                level: header.level,
+                chunk,
+            },
+        }
+    }
+
+    /// Performs what the media link wants.
+    pub(super) fn drain_media(&mut self, now: Duration) {
+        let link = Link::Media;
+        while let Some(effect) = self.media.effect() {
+            match effect {
+                Effect::Connect {
+                    url,
+                    certificate_sha256,
+                } => {
+                    self.media_gone(now);
+                    self.outputs.push_back(Output::Connect {
+                        link,
+                        url,
+                        certificate_sha256,
+                    });
+                }
+                Effect::Close(code) => {
+                    self.outputs.push_back(Output::Close { link, code });
+                    self.media_gone(now);
+                }
+                Effect::OpenControl(bytes) => {
+                    let stream = CONTROL_STREAM;
+                    self.outputs.push_back(Output::OpenBi { link, stream });
+                    self.outputs.push_back(Output::Write {
+                        link,
+                        stream,
+                        bytes,
+                        fin: false,
+                    });
+                }
+                Effect::WriteControl(bytes) => {
+                    let stream = CONTROL_STREAM;
+                    self.outputs.push_back(Output::Write {
+                        link,
+                        stream,
+                        bytes,
+                        fin: false,
+                    });
+                }
+                Effect::KeyFrameWanted { track, layer } => {
+                    let track = TrackId(track);
+                    self.publish(now, publisher::Input::KeyFrameWanted { track, layer });
+                }
+            }
+        }
+    }
+}
+
+/// Where the publisher's streams stand among the link's: even, after the
+/// control stream.
+pub(super) fn stream_of(published: u64) -> StreamId {
+    2 + 2 * published
+}
+
+pub(super) fn published_stream(stream: StreamId) -> Option<u64> {
+    (stream >= 2 && stream.is_multiple_of(2)).then(|| stream / 2 - 1)
+}
