@@ -138,7 +138,7 @@ impl Core {
         level: i32,
         chunk: &[u8],
     ) -> u32 {
-        let level = (0..256).contains(&level).then(|| AudioLevel {
+        let level = (0..256).contains(&level).then_some(AudioLevel {
             minus_dbov: (level & 0x7f) as u8,
             voice: level & 0x80 != 0,
         });
