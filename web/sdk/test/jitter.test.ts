@@ -83,6 +83,14 @@ describe("jitter buffer", () => {
     expect(buffer.report().bufferedMs).toBeLessThan(220);
   });
 
+  it("skips what came while nothing could be played", () => {
+    const buffer = new JitterBuffer(RATE);
+    for (let n = 0; n < 60; n++) buffer.push(n * 0.02, n * 20_000, tone(n));
+    buffer.pull(new Float32Array(128));
+    expect(buffer.report().bufferedMs).toBeLessThan(100);
+    expect(buffer.report().playingUs! / 1e6).toBeGreaterThan(1.1);
+  });
+
   it("refuses what comes twice or too late", () => {
     const buffer = new JitterBuffer(RATE);
     buffer.push(0, 0, tone(0));

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { levelByte, minusDbov, VoiceDetector } from "../src/audio/level.ts";
 import { invitationLink, newLinkSecret, parseInvitation } from "../src/link.ts";
 import { Trace } from "../src/trace.ts";
-import { CaptureClock, PresentationClock } from "../src/worker/clock.ts";
+import { CaptureClock, PacketClock, PresentationClock } from "../src/worker/clock.ts";
 import { fit } from "../src/worker/size.ts";
 import { Speakers } from "../src/worker/speakers.ts";
 
@@ -78,10 +78,32 @@ describe("capture clock", () => {
     for (const step of steps) expect(Math.abs(step - 33_333)).toBeLessThan(150);
   });
 
+  it("forgets what a source stamped wrongly", () => {
+    const clock = new CaptureClock();
+    let captured = 0;
+    for (let n = 0; n < 400; n++) {
+      const wrong = n < 30 ? 650_000 : 0;
+      captured = clock.capture(5_000_000 + n * 10_000, n * 10_000 + wrong);
+    }
+    expect(captured).toBe(5_000_000 + 399 * 10_000);
+  });
+
   it("follows a source that starts again", () => {
     const clock = new CaptureClock();
     clock.capture(1_000_000, 900_000);
-    expect(clock.capture(9_000_000, 0)).toBe(9_000_000);
+    for (let at = 4_000_000; at < 9_000_000; at += 33_000) clock.capture(at, at - 4_000_000);
+    expect(clock.capture(9_000_000, 5_000_000)).toBe(9_000_000);
+  });
+});
+
+describe("packet clock", () => {
+  it("counts through jitter, follows drift, and believes a lasting jump", () => {
+    const clock = new PacketClock(20_000);
+    const stamps = Array.from({ length: 100 }, (_, n) => clock.next(n * 20_000 + ((n * 37) % 11) * 3_000));
+    for (let n = 1; n < 100; n++) expect(Math.abs(stamps[n]! - stamps[n - 1]! - 20_000)).toBeLessThanOrEqual(40);
+    let last = 0;
+    for (let n = 100; n < 115; n++) last = clock.next(n * 20_000 + 500_000);
+    expect(last).toBeCloseTo(114 * 20_000 + 500_000, -3);
   });
 });
 

@@ -21,6 +21,8 @@ const FADE_MS = 5;
 const SHED_MS = 5;
 /** Above target by this much, samples are shed. */
 const SLACK_MS = 40;
+/** So far above target is no jitter but a standstill. */
+const STALL_MS = 300;
 const CAPACITY_MS = 1500;
 
 export interface JitterReport {
@@ -167,6 +169,12 @@ export class JitterBuffer {
     this.#sinceShed += pulled;
     const over = this.#buffered() - this.#samples(this.#targetMs + SLACK_MS);
     const bite = this.#samples(SHED_MS);
+    // Playout stood still (a page that may not sound yet): nobody wants to hear that much of the past.
+    if (over > this.#samples(STALL_MS)) {
+      this.#read = this.#write - this.#samples(this.#targetMs);
+      this.#fadeIn = 0;
+      return;
+    }
     if (over < bite || this.#sinceShed < this.#samples(50)) return;
     this.#sinceShed = 0;
     for (let i = 0; i < bite; i++) {

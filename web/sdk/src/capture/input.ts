@@ -33,7 +33,7 @@ export function videoFeed(track: MediaStreamTrack): Feed<VideoInput> {
 export async function audioFeed(track: MediaStreamTrack): Promise<Feed<AudioInput>> {
   const Processor = processor<AudioData>();
   if (Processor === undefined) return audioByWorklet(track);
-  const { readable } = new Processor({ track, maxBufferSize: 10 });
+  const { readable } = new Processor({ track, maxBufferSize: 50 });
   return { input: { readable }, transfer: [readable], stop: () => {} };
 }
 

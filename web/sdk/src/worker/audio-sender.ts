@@ -1,7 +1,7 @@
 /** One own audio track: samples to Opus packets of 20 ms with their loudness. */
 import { levelByte, minusDbov, VoiceDetector } from "../audio/level.ts";
 import type { AudioInput, AudioSettings, SentStats } from "../messages.ts";
-import { CaptureClock } from "./clock.ts";
+import { CaptureClock, PacketClock } from "./clock.ts";
 import { takeAll, type ChunkSink } from "./video-sender.ts";
 
 export const SAMPLE_RATE = 48_000;
@@ -14,6 +14,7 @@ export class AudioSender {
   readonly #sink: ChunkSink;
   readonly #heard: (minusDbov: number) => void;
   readonly #clock = new CaptureClock();
+  readonly #packets = new PacketClock(PACKET_US);
   readonly #voice = new VoiceDetector();
   #encoder: AudioEncoder | null = null;
   #block = new Float32Array(PACKET);
@@ -78,6 +79,7 @@ export class AudioSender {
 
   #packet(): void {
     this.#filled = 0;
+    const captureUs = this.#packets.next(this.#blockUs);
     const loudness = minusDbov(this.#block);
     const voice = this.#voice.take(loudness);
     this.#heard(this.muted ? 127 : loudness);
@@ -89,10 +91,10 @@ export class AudioSender {
         sampleRate: SAMPLE_RATE,
         numberOfFrames: PACKET,
         numberOfChannels: 1,
-        timestamp: Math.round(this.#blockUs),
+        timestamp: captureUs,
         data: this.#block,
       });
-      this.#stamps.push({ captureUs: Math.round(this.#blockUs), level: levelByte(loudness, voice) });
+      this.#stamps.push({ captureUs, level: levelByte(loudness, voice) });
       encoder.encode(data);
       data.close();
     } catch (error) {

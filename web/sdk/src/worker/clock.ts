@@ -1,20 +1,71 @@
+/** How long the smallest delay counts, in µs: between this and twice this. */
+const WINDOW_US = 1_500_000;
+/** A change of the estimate beyond this is a jump of the source's clock, not drift. */
+const JUMP_US = 20_000;
+/** How fast the estimate follows drift upwards, in µs a frame. */
+const SLEW_US = 100;
+
 /**
  * One media clock for all tracks of this participant, in microseconds of the
  * worker's `performance.now()`. Sources stamp their frames with clocks of their
- * own; each is mapped by the smallest delay seen, so that arrival jitter does
- * not reach the capture time. Pure.
+ * own; each is mapped by the smallest delay of the last seconds, so that arrival
+ * jitter does not reach the capture time, and a source that stamped wrongly once
+ * (after a stall) is soon believed again. Pure.
  */
 export class CaptureClock {
   #offsetUs: number | null = null;
+  #smallest = Infinity;
+  #smallestBefore = Infinity;
+  #windowEndUs = 0;
 
   /** The capture time of a frame with the source's `timestampUs`, arrived at `nowUs`. */
   capture(nowUs: number, timestampUs: number): number {
-    const offset = nowUs - timestampUs;
-    if (this.#offsetUs === null || Math.abs(offset - this.#offsetUs) > 1e6) this.#offsetUs = offset;
-    else if (offset < this.#offsetUs) this.#offsetUs = offset;
-    // The two clocks drift: let the estimate rise by 1 ms in about 3 s.
-    else this.#offsetUs += Math.min(10, offset - this.#offsetUs);
+    const delay = nowUs - timestampUs;
+    if (nowUs >= this.#windowEndUs) {
+      this.#smallestBefore = this.#smallest;
+      this.#smallest = Infinity;
+      this.#windowEndUs = nowUs + WINDOW_US;
+    }
+    this.#smallest = Math.min(this.#smallest, delay);
+    const wanted = Math.min(this.#smallest, this.#smallestBefore);
+    const known = this.#offsetUs;
+    if (known === null || wanted < known || wanted > known + JUMP_US) this.#offsetUs = wanted;
+    else this.#offsetUs = Math.min(wanted, known + SLEW_US);
     return Math.max(0, Math.round(timestampUs + this.#offsetUs));
+  }
+}
+
+/** Packets in a row that must be off before the clock is believed over the count. */
+const OFF_PACKETS = 10;
+const OFF_US = 60_000;
+/** Drift that is followed, in µs a packet. */
+const DRIFT_US = 40;
+
+/**
+ * Sound is continuous: packets follow one another by their length, whatever
+ * jitter the source's stamps have. Only a lasting difference (samples were lost,
+ * the source began anew) is believed. Pure.
+ */
+export class PacketClock {
+  readonly #lengthUs: number;
+  #nextUs: number | null = null;
+  #off = 0;
+
+  constructor(lengthUs: number) {
+    this.#lengthUs = lengthUs;
+  }
+
+  /** The capture time of the next packet, which the capture clock puts at `estimateUs`. */
+  next(estimateUs: number): number {
+    const counted = this.#nextUs ?? estimateUs;
+    const difference = estimateUs - counted;
+    this.#off = Math.abs(difference) > OFF_US ? this.#off + 1 : 0;
+    const anew = this.#off >= OFF_PACKETS;
+    if (anew) this.#off = 0;
+    const drift = Math.max(-DRIFT_US, Math.min(DRIFT_US, difference));
+    const at = Math.max(0, Math.round(anew ? estimateUs : counted + drift));
+    this.#nextUs = at + this.#lengthUs;
+    return at;
   }
 }
 
