@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use darktower_wire::Code;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::metadata::MetadataValue;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Status};
 
@@ -30,6 +34,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 pub struct Serving {
     addr: SocketAddr,
     stop: CancellationToken,
+    cut: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -38,21 +43,32 @@ pub async fn serve(listen: SocketAddr, routes: Routes) -> io::Result<Serving> {
     let listener = TcpListener::bind(listen).await?;
     let addr = listener.local_addr()?;
     let stop = CancellationToken::new();
-    let stopped = stop.clone().cancelled_owned();
+    let cut = CancellationToken::new();
+    let cuts = cut.clone();
+    let incoming = TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        .map(move |accepted| {
+            accepted.map(|stream| Connection {
+                stream,
+                cut: Box::pin(cuts.clone().cancelled_owned()),
+            })
+        });
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stopped,
-        );
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let task = tokio::spawn(async move {
         if let Err(error) = server.await {
             tracing::error!(%addr, %error, "the gRPC server failed");
         }
     });
-    Ok(Serving { addr, stop, task })
+    Ok(Serving {
+        addr,
+        stop,
+        cut,
+        task,
+    })
 }
 
 impl Serving {
@@ -65,6 +81,7 @@ impl Serving {
     pub async fn stop(mut self, grace: Duration) {
         self.stop.cancel();
         if tokio::time::timeout(grace, &mut self.task).await.is_err() {
+            self.cut.cancel();
             self.task.abort();
         }
     }
@@ -73,7 +90,54 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.cut.cancel();
         self.task.abort();
+    }
+}
+
+/// An accepted connection that can be cut: the server waits for calls that
+/// last (a watch, a control call) as long as their clients like.
+struct Connection {
+    stream: TcpStream,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.cut.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
     }
 }
 

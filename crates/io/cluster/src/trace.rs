@@ -16,6 +16,8 @@ pub const TRACEPARENT: &str = "traceparent";
 pub struct TraceContext {
     trace: [u8; 16],
     span: [u8; 8],
+    /// The piece of work this one is within, where it is known.
+    parent: Option<[u8; 8]>,
     flags: u8,
 }
 
@@ -31,6 +33,7 @@ impl TraceContext {
         Self {
             trace: random_bytes().unwrap_or([0xff; 16]),
             span: random_bytes().unwrap_or([0xff; 8]),
+            parent: None,
             flags: 1,
         }
     }
@@ -40,6 +43,7 @@ impl TraceContext {
     pub fn child(self) -> Self {
         Self {
             span: random_bytes().unwrap_or([0xff; 8]),
+            parent: Some(self.span),
             ..self
         }
     }
@@ -60,6 +64,12 @@ impl TraceContext {
     /// The piece of work, 16 hexadecimal digits.
     pub fn span_id(&self) -> String {
         hex(&self.span)
+    }
+
+    /// The piece of work this one is within, 16 hexadecimal digits; empty
+    /// where it is not known.
+    pub fn parent_span_id(&self) -> String {
+        self.parent.map_or_else(String::new, |span| hex(&span))
     }
 
     /// Whether somebody asked for it to be recorded.
@@ -106,6 +116,7 @@ impl FromStr for TraceContext {
         let context = Self {
             trace: unhex(trace)?,
             span: unhex(span)?,
+            parent: None,
             flags: unhex::<1>(flags)?[0],
         };
         if context.trace == [0; 16] || context.span == [0; 8] {
@@ -131,6 +142,7 @@ macro_rules! span {
             $name,
             trace_id = %$context.trace_id(),
             span_id = %$context.span_id(),
+            parent_span_id = %$context.parent_span_id(),
             $($($fields)*)?
         )
     };
@@ -153,6 +165,7 @@ mod tests {
         let child = context.child();
         assert_eq!(child.trace_id(), context.trace_id());
         assert_ne!(child.span_id(), context.span_id());
+        assert_eq!(child.parent_span_id(), context.span_id());
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! Invariant: fences of a meeting only grow, whatever expires, is released or forgotten in between.
 
 #[cfg(feature = "conformance")]
+#[allow(clippy::unwrap_used)] // It is test code, compiled where tests of other crates reach it.
 pub mod conformance;
 pub mod database;
 mod error;
