@@ -133,6 +133,11 @@ impl<P: Payload> Forwarder<P> {
         {
             if joined {
                 self.start(now, seat, session);
+                let own = self.tracks.iter().filter(|(_, track)| track.seat == seat);
+                let own: Vec<_> = own.map(|(&id, _)| id).collect();
+                for id in own {
+                    self.ask_for_missed(now, seat, id);
+                }
             } else {
                 self.unsubscribe_all(session);
             }

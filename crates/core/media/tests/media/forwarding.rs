@@ -413,3 +413,27 @@ fn a_group_too_large_to_keep_is_still_forwarded() {
         "{outputs:?}"
     );
 }
+
+#[test]
+fn frames_ahead_of_their_senders_seat_lead_to_a_key_frame() {
+    let mut forwarder = meeting();
+    let screen = TrackId(50);
+    tell(&mut forwarder, 0, opened(CAROL));
+    say(&mut forwarder, 0, track(screen, CAROL, Kind::Video));
+    let early = Header {
+        track: screen,
+        key: true,
+        ..Header::default()
+    };
+    assert_eq!(frame(&mut forwarder, 1, CAROL, early), Err(Code::NotJoined));
+    let outputs = say(&mut forwarder, 2, seat(CAROL, true));
+    let (session, track, layer) = (session(CAROL), screen, 0);
+    assert!(
+        outputs.contains(&Output::KeyFrameWanted {
+            session,
+            track,
+            layer
+        }),
+        "{outputs:?}"
+    );
+}

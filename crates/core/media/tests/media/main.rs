@@ -7,4 +7,3 @@ mod properties;
 mod receiving;
 mod sealing;
 mod sending;
-mod vectors;
