@@ -16,6 +16,8 @@ pub mod media;
 pub mod mls;
 pub mod token;
 pub mod varint;
+#[cfg(feature = "vectors")]
+pub mod vectors;
 
 /// Messages between participant and meeting controller, generated from
 /// `proto/signal/v1/signal.proto`.
