@@ -68,6 +68,7 @@ export class Meeting {
   #speaking: string[] = [];
   #snapshot: Snapshot;
   #joinAsked = false;
+  #playerAsked = false;
   #nextNumber = 1;
   #closed = false;
 
@@ -80,7 +81,6 @@ export class Meeting {
     this.#player = new Player(() => this.#changed());
     this.#snapshot = this.#compose();
     void this.#loadCore();
-    void this.#openPlayer();
   }
 
   /** The picture now. Never changed in place. */
@@ -286,7 +286,10 @@ export class Meeting {
     }
   }
 
+  /** Opening the sound device holds this thread up: what a join waits for goes first. */
   async #openPlayer(): Promise<void> {
+    if (this.#playerAsked || this.#closed) return;
+    this.#playerAsked = true;
     try {
       const port = await this.#player.open();
       this.#post({ type: "playout", port }, [port]);
@@ -306,6 +309,7 @@ export class Meeting {
     switch (message.type) {
       case "state":
         this.#state = message.state;
+        if (message.state.phase === "lobby" || message.state.phase === "joined") void this.#openPlayer();
         return this.#changed();
       case "heard":
         this.#speaking = message.speaking;

@@ -79,8 +79,8 @@ export class Call implements CallView {
       return;
     }
     if (this.directly) this.#meeting.mark("click");
-    if (!wishes.devicesOff) void this.devices.begin();
     void this.#enter(accessToken, resumeOf(invitation.code));
+    if (!wishes.devicesOff) void this.devices.begin();
   }
 
   get stage(): Stage {

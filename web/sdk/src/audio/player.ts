@@ -2,28 +2,29 @@
 import { workletUrl } from "./url.ts";
 
 export class Player {
-  readonly #context: AudioContext;
   readonly #changed: () => void;
+  #context: AudioContext | null = null;
   #node: AudioWorkletNode | null = null;
+  #wanted = false;
 
   /** `changed` is called when sound gets blocked or flows. */
   constructor(changed: () => void) {
     this.#changed = changed;
-    this.#context = new AudioContext({ sampleRate: 48_000, latencyHint: "interactive" });
-    this.#context.onstatechange = () => this.#changed();
   }
 
-  /** Loads the worklet; the returned port belongs to the worker. */
+  /** Opens the sound device and loads the worklet; the returned port belongs to the worker. */
   async open(): Promise<MessagePort> {
-    await this.#context.audioWorklet.addModule(workletUrl);
-    const node = new AudioWorkletNode(this.#context, "darktower-playout", {
-      numberOfInputs: 0,
-      outputChannelCount: [2],
-    });
-    node.connect(this.#context.destination);
+    const context = new AudioContext({ sampleRate: 48_000, latencyHint: "interactive" });
+    this.#context = context;
+    context.onstatechange = () => this.#changed();
+    if (this.#wanted) void this.resume();
+    await context.audioWorklet.addModule(workletUrl);
+    const node = new AudioWorkletNode(context, "darktower-playout", { numberOfInputs: 0, outputChannelCount: [2] });
+    node.connect(context.destination);
     const { port1: here, port2: there } = new MessageChannel();
     node.port.postMessage(here, [here]);
     this.#node = node;
+    this.#changed();
     return there;
   }
 
@@ -34,29 +35,30 @@ export class Player {
 
   /** The browser wants a click before it lets sound out. */
   get blocked(): boolean {
-    return this.#context.state === "suspended";
+    return this.#context?.state === "suspended";
   }
 
   /** From the worklet to the ear, in ms. */
   get latencyMs(): number {
-    const { baseLatency, outputLatency } = this.#context;
+    const { baseLatency = 0, outputLatency = 0 } = this.#context ?? {};
     return ((baseLatency || 0) + (outputLatency || 0)) * 1000;
   }
 
   /** Lets sound out; call it from a click. */
   async resume(): Promise<void> {
-    await this.#context.resume();
+    this.#wanted = true;
+    await this.#context?.resume();
     this.#changed();
   }
 
   /** Chooses the speaker, where the browser lets one. */
   async setSpeaker(deviceId: string): Promise<void> {
-    const context = this.#context as AudioContext & { setSinkId?: (id: string) => Promise<void> };
-    await context.setSinkId?.(deviceId);
+    const context = this.#context as null | (AudioContext & { setSinkId?: (id: string) => Promise<void> });
+    await context?.setSinkId?.(deviceId);
   }
 
   close(): void {
     this.#node?.disconnect();
-    if (this.#context.state !== "closed") void this.#context.close();
+    if (this.#context !== null && this.#context.state !== "closed") void this.#context.close();
   }
 }
