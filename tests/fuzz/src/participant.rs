@@ -10,8 +10,8 @@ use darktower_wire::framing::{self, Decoder, MAX_SIGNAL};
 use darktower_wire::ids::TrackId;
 use darktower_wire::media_control::{ServerControl, Welcome, server_control};
 use darktower_wire::signal::{
-    ClientMessage, Joined, KeyOutcome, Kind, Participant as Present, Published, Role,
-    ServerMessage, Source, Track, TrackDescription, client_message, server_message,
+    ClientMessage, Joined, KeyOutcome, KeyState, Kind, Lobby, Participant as Present, Published,
+    Role, ServerMessage, Source, Track, TrackDescription, client_message, server_message,
 };
 use darktower_wire::varint;
 use prost::Message;
@@ -120,18 +120,27 @@ impl World {
             &framing::encode(&ServerControl { body }),
             false,
         );
+        let lobby = Lobby {
+            participant_id: Bytes::copy_from_slice(&ME),
+            key: Some(KeyState::default()),
+            ..Default::default()
+        };
+        let request = self.asked(|body| matches!(body, client_message::Body::Hello(_)));
+        self.hear(server_message::Body::Lobby(lobby), request);
+    }
+
+    /// The number of the request that fits; 0 where there was none.
+    fn asked(&self, fits: impl Fn(&client_message::Body) -> bool) -> u64 {
+        let mut asked = self.asked.iter();
+        asked
+            .find(|message| message.body.as_ref().is_some_and(&fits))
+            .map_or(0, |message| message.request)
     }
 
     /// An honest controller takes the participant in, beside somebody with a camera and a microphone.
     fn join(&mut self) {
         self.wish(JOIN);
-        let request = self.asked.iter().find_map(|message| match message.body {
-            Some(client_message::Body::Join(_)) => Some(message.request),
-            _ => None,
-        });
-        let Some(request) = request else {
-            return;
-        };
+        let request = self.asked(|body| matches!(body, client_message::Body::Join(_)));
         let track = |id, kind: Kind, source: Source| Track {
             id,
             description: TrackDescription {
@@ -316,4 +325,29 @@ fn link_event(world: &mut World, byte: u8) {
         },
         _ => Input::KeyFrameWanted(TrackId(stream as u32)),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use darktower_participant::Phase;
+
+    use super::World;
+
+    /// Else most of what this target says would fall on deaf ears.
+    #[test]
+    fn an_honest_start_leads_into_the_meeting() {
+        let mut world = World::new();
+        world.enter();
+        assert_eq!(world.participant.state().phase, Phase::Lobby);
+        world.join();
+        let state = world.participant.state();
+        assert_eq!(state.phase, Phase::Joined);
+        assert!(state.e2ee.ready);
+        assert_eq!(state.participants.len(), 2);
+        assert!(
+            state.tracks.iter().all(|own| own.track.is_some()),
+            "{:?}",
+            state.tracks
+        );
+    }
 }

@@ -32,6 +32,7 @@ pub fn check(json: &str) -> Result<usize, String> {
             "track_descriptions" => messages::track_description,
             "commits" => names::commit,
             "group_infos" => names::group_info,
+            "removed_leaves" => names::removed_leaves,
             "ids" => names::id,
             "meeting_codes" => names::meeting_code,
             "error_codes" => names::error_code,

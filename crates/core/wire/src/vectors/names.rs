@@ -32,6 +32,23 @@ pub(super) fn group_info(case: Case<'_>) -> Result<(), String> {
     }
 }
 
+pub(super) fn removed_leaves(case: Case<'_>) -> Result<(), String> {
+    let leaves = match mls::removed_leaves(&case.bytes("bytes")?) {
+        Ok(leaves) => leaves,
+        Err(error) => return case.refused(error),
+    };
+    let wanted: Vec<Option<u64>> = case
+        .list("leaves")?
+        .iter()
+        .map(|leaf| leaf.as_u64())
+        .collect();
+    let leaves = leaves
+        .into_iter()
+        .map(|leaf| Some(u64::from(leaf)))
+        .collect();
+    same("leaves", leaves, wanted)
+}
+
 pub(super) fn id(case: Case<'_>) -> Result<(), String> {
     let text = case.text("text")?;
     let (meeting, participant, node) = (
