@@ -1,1 +1,17 @@
-//! Real processes on loopback, held together as a test would.
+//! Real `darktower` processes on free ports of loopback, each in the test's
+//! own directory, gone when the test is.
+//!
+//! What it is: [`Process`] starts one and waits for what it says, with a
+//! deadline; [`http`] asks its API.
+//!
+//! What it must not do: know how a service works. It sees what an operator
+//! sees: standard output, the log, HTTP, the exit code.
+//!
+//! Where to start: [`Place::all`] and [`Place::apart`].
+
+pub mod http;
+mod place;
+mod process;
+
+pub use place::{Apart, Place};
+pub use process::{Process, WITHIN};

@@ -1,0 +1,180 @@
+//! One process: started, listened to, stopped.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::Value;
+
+/// How long anything may take: far beyond what it takes on a busy machine.
+pub const WITHIN: Duration = Duration::from_secs(30);
+
+/// A running `darktower`; dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    handle: OwnedFd,
+    log: Receiver<String>,
+    out: Receiver<String>,
+    exit: Receiver<ExitStatus>,
+    seen: Vec<String>,
+}
+
+/// The program under test: `DARKTOWER_BIN`, or the one built beside the tests.
+fn program() -> PathBuf {
+    if let Some(path) = std::env::var_os("DARKTOWER_BIN") {
+        return PathBuf::from(path);
+    }
+    let test = std::env::current_exe().expect("the path of this test");
+    let built = test.ancestors().nth(2).expect("a target directory");
+    built.join("darktower")
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+impl Process {
+    /// Starts `darktower <arguments>` in `directory` with `settings` as
+    /// environment variables and no others of its prefix.
+    pub fn start(arguments: &[&str], directory: &Path, settings: &[(&str, &str)]) -> Self {
+        let program = program();
+        assert!(
+            program.exists(),
+            "{} is not there: build it by `cargo build --package darktower`",
+            program.display()
+        );
+        let mut command = Command::new(program);
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("DARKTOWER_") {
+                command.env_remove(variable);
+            }
+        }
+        let mut child = command
+            .args(arguments)
+            .current_dir(directory)
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let pid = Pid::from_child(&child);
+        let handle = pidfd_open(pid, PidfdFlags::empty()).expect("a handle on the process");
+        let log = lines(child.stderr.take().expect("its log"));
+        let out = lines(child.stdout.take().expect("its output"));
+        let (ended, exit) = channel();
+        std::thread::spawn(move || {
+            if let Ok(status) = child.wait() {
+                // A test that has ended does not ask any more.
+                let _asked = ended.send(status);
+            }
+        });
+        Self {
+            name: arguments.join(" "),
+            handle,
+            log,
+            out,
+            exit,
+            seen: Vec::new(),
+        }
+    }
+
+    /// The next log line, as JSON, for which `wanted` is true.
+    pub fn log(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.log.recv_timeout(left) else {
+                panic!(
+                    "`darktower {}` never said it; it said:\n{}",
+                    self.name,
+                    self.seen.join("\n")
+                );
+            };
+            self.seen.push(line.clone());
+            if let Ok(value) = serde_json::from_str(&line)
+                && wanted(&value)
+            {
+                return value;
+            }
+        }
+    }
+
+    /// Waits until the process is ready; the addresses it listens on are in
+    /// what is returned.
+    pub fn ready(&mut self) -> Value {
+        self.log(|line| line["metadata"]["event"] == "ready")["metadata"].clone()
+    }
+
+    /// What it writes to standard output until it ends.
+    pub fn output(&mut self) -> String {
+        let deadline = Instant::now() + WITHIN;
+        let mut text = String::new();
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while let Ok(line) = self.out.recv_timeout(left()) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// What it says until it ends, unread lines only.
+    pub fn last_words(&mut self) -> String {
+        let deadline = Instant::now() + WITHIN;
+        let mut text = String::new();
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while let Ok(line) = self.log.recv_timeout(left()) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Asks it to stop, as an operator does.
+    pub fn terminate(&self) {
+        pidfd_send_signal(&self.handle, Signal::TERM).expect("it runs");
+    }
+
+    /// Ends it without a word.
+    pub fn kill(&self) {
+        pidfd_send_signal(&self.handle, Signal::KILL).expect("it runs");
+    }
+
+    /// How it ended.
+    pub fn exit(&mut self) -> ExitStatus {
+        match self.exit.recv_timeout(WITHIN) {
+            Ok(status) => status,
+            Err(_) => panic!("`darktower {}` does not end", self.name),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _gone = pidfd_send_signal(&self.handle, Signal::KILL);
+    }
+}
+
+/// An address from a ready line.
+pub(crate) fn address(ready: &Value, name: &str) -> SocketAddr {
+    let text = ready[name].as_str().unwrap_or_default();
+    match text.parse() {
+        Ok(address) => address,
+        Err(_) => panic!("no address `{name}` in {ready}"),
+    }
+}
