@@ -135,17 +135,17 @@ impl Owner {
         let Some(group) = &mut self.group else {
             return false;
         };
-        let epoch = u64::from_be_bytes(commit[37..45].try_into().unwrap());
+        let epoch = u64::from_be_bytes(commit[37..45].try_into().expect("eight bytes"));
         let mut reader = Reader::new(&commit[if commit[45] == 1 { 52 } else { 48 }..]);
-        let proposals = reader.varint("proposals").unwrap() as usize;
+        let proposals = reader.varint("proposals").expect("proposals") as usize;
         let at = commit.len() - reader.rest().len() + proposals;
-        let base = u64::from_be_bytes(commit[at + 1..at + 9].try_into().unwrap());
+        let base = u64::from_be_bytes(commit[at + 1..at + 9].try_into().expect("eight bytes"));
         if commit[at] != 0 || self.refuses || epoch != group.epoch || base != group.digest {
             return false;
         }
         group.leaves = commit[at + 33..]
             .chunks(16)
-            .map(|id| ParticipantId::from_slice(id).unwrap())
+            .map(|id| ParticipantId::from_slice(id).expect("an id"))
             .map(|id| (id != ParticipantId::default()).then_some(id))
             .collect();
         group.digest = mix(group.digest, commit);
@@ -231,12 +231,12 @@ fn group_info(group: &Group) -> Bytes {
 fn read_group_info(bytes: &[u8]) -> Group {
     Group {
         id: bytes[9..41].to_vec(),
-        epoch: u64::from_be_bytes(bytes[41..49].try_into().unwrap()),
-        digest: u64::from_be_bytes(bytes[49..57].try_into().unwrap()),
+        epoch: u64::from_be_bytes(bytes[41..49].try_into().expect("eight bytes")),
+        digest: u64::from_be_bytes(bytes[49..57].try_into().expect("eight bytes")),
         leaf: 0,
         leaves: bytes[57..]
             .chunks(16)
-            .map(|id| ParticipantId::from_slice(id).unwrap())
+            .map(|id| ParticipantId::from_slice(id).expect("an id"))
             .map(|id| (id != ParticipantId::default()).then_some(id))
             .collect(),
     }

@@ -24,6 +24,7 @@ enum Up {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "messages are most of what comes")]
 enum Down {
     Connected,
     Message(ServerMessage),
@@ -90,7 +91,8 @@ impl World {
     }
 
     pub(crate) fn with(config: meeting::Config, max: u32) -> Self {
-        let meeting = Meeting::new(config.clone(), info(max), Duration::ZERO, WALL).unwrap();
+        let meeting =
+            Meeting::new(config.clone(), info(max), Duration::ZERO, WALL).expect("a meeting");
         Self {
             now: Duration::ZERO,
             snapshot: meeting.snapshot(),
@@ -182,7 +184,8 @@ impl World {
         let deltas: Vec<&[u8]> = self.deltas.iter().map(|delta| &delta[..]).collect();
         let wall = WALL + self.now.as_millis() as u64;
         let restored =
-            Meeting::restore(self.config.clone(), &self.snapshot, deltas, self.now, wall).unwrap();
+            Meeting::restore(self.config.clone(), &self.snapshot, deltas, self.now, wall)
+                .expect("a readable log");
         assert_eq!(restored.snapshot(), self.meeting.snapshot());
         self.meeting = restored;
         self.tell(meeting::Input::TakenOver);
@@ -360,7 +363,8 @@ impl World {
         let deltas: Vec<&[u8]> = self.deltas.iter().map(|delta| &delta[..]).collect();
         let wall = WALL + self.now.as_millis() as u64;
         let restored =
-            Meeting::restore(self.config.clone(), &self.snapshot, deltas, self.now, wall).unwrap();
+            Meeting::restore(self.config.clone(), &self.snapshot, deltas, self.now, wall)
+                .expect("a readable log");
         assert_eq!(
             restored.snapshot(),
             self.meeting.snapshot(),

@@ -1,0 +1,216 @@
+//! Which meetings live here, and how they come here: by lease, from the log.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use darktower_meeting::Meeting;
+use darktower_store::{Lease, MeetingLog, StateStore, Written};
+use darktower_wire::Code;
+use darktower_wire::ids::{Fence, MeetingId, NodeId};
+use darktower_wire::signal;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+
+use crate::shard::{self, Event};
+use crate::{Shared, measure};
+
+/// Events that may wait for a meeting.
+const INBOX: usize = 1024;
+
+type Slot = Arc<AsyncMutex<Option<mpsc::Sender<Event>>>>;
+
+/// The meetings of this controller.
+pub(crate) struct Directory {
+    node: NodeId,
+    state: Arc<dyn StateStore>,
+    lease_ttl: Duration,
+    shared: Weak<Shared>,
+    slots: Mutex<BTreeMap<MeetingId, Slot>>,
+}
+
+impl Directory {
+    pub(crate) fn new(
+        node: NodeId,
+        state: Arc<dyn StateStore>,
+        lease_ttl: Duration,
+        shared: Weak<Shared>,
+    ) -> Self {
+        Self {
+            node,
+            state,
+            lease_ttl,
+            shared,
+            slots: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots().len()
+    }
+
+    /// The meeting, where it lives here or can be taken over from the log.
+    pub(crate) async fn find(&self, id: MeetingId) -> Result<mpsc::Sender<Event>, Code> {
+        self.bring(id, None).await
+    }
+
+    /// The meeting, opened where it is not.
+    pub(crate) async fn open(
+        &self,
+        id: MeetingId,
+        record: signal::Meeting,
+    ) -> Result<mpsc::Sender<Event>, Code> {
+        self.bring(id, Some(record)).await
+    }
+
+    async fn bring(
+        &self,
+        id: MeetingId,
+        record: Option<signal::Meeting>,
+    ) -> Result<mpsc::Sender<Event>, Code> {
+        let slot = self.slots().entry(id).or_default().clone();
+        let mut living = slot.lock().await;
+        if let Some(events) = living.as_ref().filter(|events| !events.is_closed()) {
+            return Ok(events.clone());
+        }
+        let outcome = self.awaken(id, record).await;
+        match outcome {
+            Ok(events) => {
+                *living = Some(events.clone());
+                Ok(events)
+            }
+            Err(code) => {
+                *living = None;
+                drop(living);
+                drop(slot);
+                self.tidy(id);
+                Err(code)
+            }
+        }
+    }
+
+    async fn awaken(
+        &self,
+        id: MeetingId,
+        record: Option<signal::Meeting>,
+    ) -> Result<mpsc::Sender<Event>, Code> {
+        let shared = self.shared.upgrade().ok_or(Code::Draining)?;
+        if shared.draining.is_cancelled() {
+            return Err(Code::Draining);
+        }
+        let lease = self
+            .state
+            .acquire_lease(id, self.node, self.lease_ttl)
+            .await;
+        let lease = lease.map_err(|error| error.code())?;
+        if lease.owner != Some(self.node) {
+            return Err(Code::NotOwner);
+        }
+        let meeting = match self.load(&shared, id, record, lease).await {
+            Ok(meeting) => meeting,
+            Err(code) => {
+                let released = self.state.release_lease(id, self.node, lease.fence).await;
+                if let Err(error) = released {
+                    tracing::info!(meeting_id = %id, %error, "a lease was not given back; it will expire");
+                }
+                return Err(code);
+            }
+        };
+        let (events, inbox) = mpsc::channel(INBOX);
+        shard::spawn(shared, meeting, lease.fence, inbox, events.downgrade());
+        Ok(events)
+    }
+
+    async fn load(
+        &self,
+        shared: &Shared,
+        id: MeetingId,
+        record: Option<signal::Meeting>,
+        lease: Lease,
+    ) -> Result<Meeting, Code> {
+        let log = self.state.load_meeting(id).await;
+        let log = log.map_err(|error| error.code())?;
+        let (now, wall_ms) = (shared.now(), wall_ms());
+        let config = shared.config.meeting();
+        if !log.snapshot.is_empty() {
+            let restored = restore(config, &log, now, wall_ms);
+            let mut meeting = restored.map_err(|error| {
+                tracing::error!(meeting_id = %id, %error, "a meeting's log cannot be read");
+                Code::Internal
+            })?;
+            if let Some(code) = meeting.ended() {
+                return Err(code);
+            }
+            meeting.handle(now, darktower_meeting::meeting::Input::TakenOver);
+            tracing::info!(meeting_id = %id, fence = lease.fence.0, "meeting taken over");
+            measure::opened("taken_over");
+            return Ok(meeting);
+        }
+        let record = record.ok_or(Code::MeetingUnknown)?;
+        let meeting =
+            Meeting::new(config, record, now, wall_ms).map_err(|_| Code::MeetingUnknown)?;
+        let written = self
+            .state
+            .write_snapshot(id, lease.fence, meeting.snapshot())
+            .await;
+        match written.map_err(|error| error.code())? {
+            Written::Yes => {}
+            Written::Fenced => return Err(Code::NotOwner),
+        }
+        tracing::info!(meeting_id = %id, fence = lease.fence.0, "meeting opened");
+        measure::opened("new");
+        Ok(meeting)
+    }
+
+    /// Forgets the slot of a meeting that does not live here, unless somebody is
+    /// about to open it.
+    pub(crate) fn tidy(&self, id: MeetingId) {
+        let mut slots = self.slots();
+        let is_idle = slots.get(&id).is_some_and(|slot| {
+            Arc::strong_count(slot) == 1
+                && slot
+                    .try_lock()
+                    .is_ok_and(|living| living.as_ref().is_none_or(mpsc::Sender::is_closed))
+        });
+        if is_idle {
+            slots.remove(&id);
+        }
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<MeetingId, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> &Arc<dyn StateStore> {
+        &self.state
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        self.lease_ttl
+    }
+
+    /// Gives up a meeting's lease: others may have it at once.
+    pub(crate) async fn release(&self, id: MeetingId, fence: Fence) {
+        if let Err(error) = self.state.release_lease(id, self.node, fence).await {
+            tracing::info!(meeting_id = %id, %error, "a lease was not given back; it will expire");
+        }
+    }
+}
+
+fn restore(
+    config: darktower_meeting::meeting::Config,
+    log: &MeetingLog,
+    now: Duration,
+    wall_ms: u64,
+) -> Result<Meeting, darktower_meeting::meeting::RestoreError> {
+    let deltas = log.deltas.iter().map(|delta| &delta[..]);
+    Meeting::restore(config, &log.snapshot, deltas, now, wall_ms)
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

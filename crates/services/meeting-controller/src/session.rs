@@ -1,0 +1,222 @@
+//! One signalling session: messages in, messages out.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use darktower_cluster::random_bytes;
+use darktower_cluster::trace::TraceContext;
+use darktower_meeting::meeting::{Credential, Entropy, SessionId};
+use darktower_net::{CloseReason, ClosedBy, RecvStream, SendStream, Session};
+use darktower_wire::framing::{self, FramingError, MAX_SIGNAL};
+use darktower_wire::ids::MeetingId;
+use darktower_wire::signal::{ClientMessage, ServerMessage};
+use darktower_wire::{Code, DecodeError};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::shard::{Event, Outlet};
+use crate::{Shared, measure};
+
+/// Messages that may wait for a session that reads slowly.
+const OUTGOING: usize = 512;
+/// How long the last messages before a close may take to arrive.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What goes out to a session.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Message(Box<ServerMessage>),
+    /// Nothing follows.
+    Close(Code),
+}
+
+pub(crate) async fn serve(
+    shared: &Shared,
+    session: Session,
+    meeting: MeetingId,
+    credential: Credential,
+    trace: TraceContext,
+    host: Option<String>,
+) {
+    let code = match open(shared, &session, meeting, credential, trace, host).await {
+        Ok(code) | Err(code) => code,
+    };
+    // Does nothing where the peer has closed it.
+    session.close(code.number(), code.name());
+    measure::session_closed(code);
+    tracing::info!(code = code.name(), "session closed");
+    let closed = timeout(LINGER, session.closed()).await;
+    if closed.is_err() {
+        tracing::debug!("the peer did not hang up in time");
+    }
+}
+
+async fn open(
+    shared: &Shared,
+    session: &Session,
+    meeting: MeetingId,
+    credential: Credential,
+    trace: TraceContext,
+    host: Option<String>,
+) -> Result<Code, Code> {
+    let events = shared.directory.find(meeting).await?;
+    let bytes = || random_bytes().map_err(|_| Code::Internal);
+    let entropy = Entropy {
+        resume: bytes()?,
+        ticket: bytes()?,
+    };
+    let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
+    let (outgoing, to_say) = mpsc::channel(OUTGOING);
+    let overrun = CancellationToken::new();
+    let outlet = Outlet {
+        outgoing,
+        overrun: overrun.clone(),
+        host,
+    };
+    tracing::info!(session = id.0, "session opened");
+    let opened = Event::Opened {
+        session: id,
+        credential,
+        entropy,
+        outlet,
+        trace,
+    };
+    let gone = |_| Code::Unavailable;
+    events.send(opened).await.map_err(gone)?;
+    let code = tokio::select! {
+        reason = session.closed() => code_of(&reason),
+        code = converse(shared, session, id, &events, to_say) => code,
+        () = overrun.cancelled() => Code::SlowReader,
+        () = shared.stopping.cancelled() => Code::Draining,
+    };
+    let closed = Event::Closed { session: id };
+    events.send(closed).await.map_err(gone)?;
+    Ok(code)
+}
+
+fn code_of(reason: &CloseReason) -> Code {
+    match reason.by {
+        ClosedBy::Peer | ClosedBy::Here => Code::from_number(reason.code).unwrap_or(Code::Left),
+        _ => Code::ConnectionLost,
+    }
+}
+
+async fn converse(
+    shared: &Shared,
+    session: &Session,
+    id: SessionId,
+    events: &mpsc::Sender<Event>,
+    mut to_say: mpsc::Receiver<Outgoing>,
+) -> Code {
+    let within = shared.config.hello_within;
+    // A refused resume is told before the stream is there.
+    let opened = tokio::select! {
+        opened = timeout(within, session.accept_bi()) => opened,
+        Some(Outgoing::Close(code)) = to_say.recv() => return code,
+    };
+    let (mut send, mut recv) = match opened {
+        Ok(Ok(streams)) => streams,
+        Ok(Err(reason)) => return code_of(&reason),
+        Err(_) => return Code::AuthenticationTimeout,
+    };
+    tokio::select! {
+        code = speak(shared, &mut send, &mut to_say) => code,
+        // It ends only by a close that goes the other way, after what was said.
+        code = listen(within, &mut recv, id, events) => code,
+    }
+}
+
+async fn speak(
+    shared: &Shared,
+    send: &mut SendStream,
+    to_say: &mut mpsc::Receiver<Outgoing>,
+) -> Code {
+    let patience = shared.config.reader_patience;
+    loop {
+        match to_say.recv().await {
+            Some(Outgoing::Message(message)) => {
+                let bytes = framing::encode(&*message);
+                match timeout(patience, send.write(bytes)).await {
+                    Ok(Ok(())) => measure::sent(),
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "the stream is gone");
+                        return Code::ConnectionLost;
+                    }
+                    Err(_) => return Code::SlowReader,
+                }
+            }
+            Some(Outgoing::Close(code)) => {
+                // Closing at once would overtake what was said last.
+                let said = async {
+                    send.finish()?;
+                    send.delivered().await
+                };
+                if !matches!(timeout(LINGER, said).await, Ok(Ok(()))) {
+                    tracing::debug!("the last messages may not have arrived");
+                }
+                return code;
+            }
+            None => return Code::Unavailable,
+        }
+    }
+}
+
+/// Brings what the participant says to its meeting, until that closes the session.
+async fn listen(
+    within: Duration,
+    recv: &mut RecvStream,
+    id: SessionId,
+    events: &mpsc::Sender<Event>,
+) -> Code {
+    let mut decoder = framing::Decoder::new(MAX_SIGNAL);
+    let mut spoke = false;
+    loop {
+        let event = match decoder.next_message::<ClientMessage>() {
+            Ok(Some(message)) => {
+                spoke = true;
+                measure::received();
+                Event::Message {
+                    session: id,
+                    message: Box::new(message),
+                }
+            }
+            Ok(None) => {
+                let chunk = match spoke {
+                    true => recv.read_chunk().await,
+                    false => match timeout(within, recv.read_chunk()).await {
+                        Ok(chunk) => chunk,
+                        Err(_) => return Code::AuthenticationTimeout,
+                    },
+                };
+                match chunk {
+                    Ok(Some(chunk)) => decoder.push(&chunk),
+                    Ok(None) => return Code::Left,
+                    Err(error) => {
+                        tracing::debug!(%error, "the stream is gone");
+                        return Code::ConnectionLost;
+                    }
+                }
+                continue;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "bytes that are no message");
+                let code = match error {
+                    FramingError::Length(DecodeError::TooLarge { .. }) => Code::TooLarge,
+                    _ => Code::Malformed,
+                };
+                measure::refused("message", code);
+                let malformed = Event::Malformed { session: id, code };
+                if events.send(malformed).await.is_err() {
+                    return Code::Unavailable;
+                }
+                // The meeting answers by closing.
+                return std::future::pending().await;
+            }
+        };
+        // Waits where the meeting is busy, and so makes this participant wait.
+        if events.send(event).await.is_err() {
+            return Code::Unavailable;
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! A real controller with real sessions over loopback.
+
+mod bad;
+mod flow;
+mod stage;
