@@ -1,0 +1,156 @@
+//! What arrives of each track, and whether it is right.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use darktower_client::file::{Clip, codec};
+use darktower_client::{Frame, TrackId};
+use serde_json::{Value, json};
+
+/// The chunks of the files that the others publish, and their places in them.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    video: HashMap<Bytes, usize>,
+    audio: HashMap<Bytes, usize>,
+}
+
+impl Expected {
+    pub(crate) fn new(clips: &[Arc<Clip>]) -> Self {
+        let mut this = Self::default();
+        let mut place = 0;
+        for clip in clips {
+            let known = if clip.is_video() {
+                &mut this.video
+            } else {
+                &mut this.audio
+            };
+            for chunk in &clip.chunks {
+                known.insert(chunk.bytes.clone(), place);
+                place += 1;
+            }
+            // Two files do not follow one another.
+            place += 1;
+        }
+        this
+    }
+
+    fn of(&self, video: bool) -> &HashMap<Bytes, usize> {
+        if video { &self.video } else { &self.audio }
+    }
+
+    /// Kinds that are expected at all.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = bool> {
+        let kinds = [true, false].into_iter();
+        kinds.filter(|video| !self.of(*video).is_empty())
+    }
+}
+
+/// One track.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) video: bool,
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+    pub(crate) keys: u64,
+    /// Times at which capture went on by more than one frame's length.
+    pub(crate) gaps: u64,
+    /// Pictures that no decoder could show: the one they build on was not there.
+    pub(crate) undecodable: u64,
+    /// Chunks that are no frame of their codec.
+    pub(crate) malformed: u64,
+    /// Chunks of none of the expected files.
+    pub(crate) unmatched: u64,
+    first_key: bool,
+    frame_us: Option<u64>,
+    last_capture_us: u64,
+    last_place: Option<usize>,
+}
+
+/// All tracks of the others.
+#[derive(Debug, Default)]
+pub(crate) struct Tracks {
+    seen: BTreeMap<u32, Seen>,
+}
+
+impl Tracks {
+    /// Checks a frame; whether it is the first of its track.
+    pub(crate) fn check(&mut self, frame: &Frame, codec: Option<&str>, known: &Expected) -> bool {
+        let seen = self.seen.entry(frame.track.0).or_default();
+        let first = seen.frames == 0;
+        if first {
+            seen.video = frame.video;
+            seen.first_key = frame.key;
+        }
+        seen.frame(frame, codec, known.of(frame.video));
+        first
+    }
+
+    pub(crate) fn of(&self, track: TrackId) -> Option<&Seen> {
+        self.seen.get(&track.0)
+    }
+
+    pub(crate) fn with_frames(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Nothing was wrong with any frame, and each expected kind has come.
+    pub(crate) fn is_well(&self, known: &Expected) -> bool {
+        let each = self.seen.values().all(Seen::is_well);
+        let mut kinds = known.kinds();
+        each && kinds.all(|video| self.seen.values().any(|it| it.video == video))
+    }
+
+    pub(crate) fn show(&self, over: Duration) -> Value {
+        let show = |(track, seen): (&u32, &Seen)| seen.show(*track, over);
+        self.seen.iter().map(show).collect()
+    }
+}
+
+impl Seen {
+    fn frame(&mut self, frame: &Frame, codec: Option<&str>, known: &HashMap<Bytes, usize>) {
+        if self.frames > 0 {
+            let step = frame.capture_us.saturating_sub(self.last_capture_us);
+            let usual = self.frame_us.map_or(step, |it| it.min(step));
+            self.gaps += u64::from(step > usual + usual / 2);
+            self.frame_us = Some(usual.max(1));
+        }
+        self.frames += 1;
+        self.bytes += frame.bytes.len() as u64;
+        self.keys += u64::from(frame.key);
+        self.last_capture_us = frame.capture_us;
+        if let Some(codec) = codec {
+            let key = codec::check(codec, &frame.bytes);
+            self.malformed += u64::from(key != Some(frame.key));
+        }
+        if known.is_empty() {
+            return;
+        }
+        let place = known.get(&frame.bytes).copied();
+        self.unmatched += u64::from(place.is_none());
+        let follows = self.last_place.map(|it| it + 1) == place;
+        self.undecodable += u64::from(!frame.key && !follows);
+        self.last_place = place;
+    }
+
+    fn is_well(&self) -> bool {
+        self.first_key && self.undecodable == 0 && self.malformed == 0 && self.unmatched == 0
+    }
+
+    fn show(&self, track: u32, over: Duration) -> Value {
+        json!({
+            "track": track,
+            "kind": if self.video { "video" } else { "audio" },
+            "frames": self.frames,
+            "bytes": self.bytes,
+            "keys": self.keys,
+            "gaps": self.gaps,
+            "first_is_key": self.first_key,
+            "undecodable": self.undecodable,
+            "malformed": self.malformed,
+            "unmatched": self.unmatched,
+            "fps": (self.frames as f64 / over.as_secs_f64().max(0.001) * 10.0).round() / 10.0,
+        })
+    }
+}

@@ -1,0 +1,320 @@
+//! The task that owns the core: facts in, effects out, in order, without ever waiting for a peer.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use darktower_participant::{Command, Encoded, Input, Link, Output, Participant, Phase, State};
+use darktower_wire::Code;
+use darktower_wire::ids::ParticipantId;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::client::{Chunk, Event, Flags, Frame, Wish};
+use crate::link::{LinkEnd, News};
+use crate::stream::Opening;
+
+/// News of the links on the way to the core; readers wait where it is full.
+const INBOX: usize = 512;
+
+pub(crate) struct Shell {
+    core: Participant,
+    origin: Instant,
+    signal: LinkEnd,
+    media: LinkEnd,
+    news: mpsc::Receiver<(Link, u64, News)>,
+    shown: watch::Sender<State>,
+    events: mpsc::Sender<Event>,
+    flags: Flags,
+    /// Whose tracks they are, as last shown.
+    owners: BTreeMap<u32, ParticipantId>,
+    phase: Phase,
+    /// Events that nobody had room for.
+    missed: u64,
+}
+
+impl Shell {
+    pub(crate) fn new(
+        origin: Instant,
+        shown: watch::Sender<State>,
+        events: mpsc::Sender<Event>,
+        flags: Flags,
+    ) -> Self {
+        let (inbox, news) = mpsc::channel(INBOX);
+        Self {
+            core: Participant::new(),
+            origin,
+            signal: LinkEnd::new(Link::Signal, inbox.clone()),
+            media: LinkEnd::new(Link::Media, inbox),
+            news,
+            shown,
+            events,
+            flags,
+            owners: BTreeMap::new(),
+            phase: Phase::Idle,
+            missed: 0,
+        }
+    }
+
+    /// Until everybody let go of the participant, or it was told to end.
+    pub(crate) async fn run(mut self, enter: Command, mut wishes: mpsc::Receiver<Wish>) {
+        self.tell(Input::Command(enter));
+        let ended = loop {
+            let deadline = self.core.deadline().map(|at| self.origin + at);
+            tokio::select! {
+                Some((link, generation, news)) = self.news.recv() => {
+                    if self.end(link).is_current(generation) {
+                        self.heard(link, news);
+                    }
+                }
+                wish = wishes.recv() => match wish {
+                    Some(Wish::End(answer)) => break Some(answer),
+                    Some(Wish::Vanish(answer)) => {
+                        drop(answer);
+                        return;
+                    }
+                    Some(wish) => self.wished(wish),
+                    None => break None,
+                },
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    self.tell(Input::Tick);
+                }
+            }
+        };
+        if !is_over(self.phase) {
+            self.tell(Input::Command(Command::Leave));
+        }
+        tokio::join!(self.signal.finish(), self.media.finish());
+        if let Some(ended) = ended {
+            // Nobody may wait for it any more.
+            let _ = ended.send(());
+        }
+    }
+
+    fn wished(&mut self, wish: Wish) {
+        match wish {
+            Wish::Command(command) => self.tell(Input::Command(command)),
+            Wish::KeyFrame(track) => self.tell(Input::KeyFrameWanted(track)),
+            Wish::State(answer) => {
+                // Nobody may wait for it any more.
+                let _ = answer.send(self.core.state());
+            }
+            Wish::Chunk { handle, chunk } => self.encoded(handle, &chunk),
+            Wish::End(_) | Wish::Vanish(_) => {}
+        }
+    }
+
+    fn encoded(&mut self, handle: u32, chunk: &Chunk) {
+        for (stream, bytes) in self.media.backlogs() {
+            let link = Link::Media;
+            self.tell(Input::Backlog {
+                link,
+                stream,
+                bytes,
+            });
+        }
+        let encoded = Encoded {
+            handle,
+            layer: 0,
+            temporal: 0,
+            key: chunk.key,
+            capture_us: micros(chunk.captured),
+            level: chunk.level,
+            chunk: &chunk.bytes,
+        };
+        self.core.encoded(self.origin.elapsed(), encoded);
+        self.perform();
+    }
+
+    fn heard(&mut self, link: Link, news: News) {
+        let at = self.origin.elapsed();
+        match news {
+            News::Up(session) => {
+                let max_datagram = self.end(link).up(session);
+                self.event(Event::Up { link, at });
+                self.tell(Input::LinkUp { link, max_datagram });
+            }
+            News::Down(code) => {
+                self.end(link).lost();
+                self.event(Event::Down { link, at });
+                self.tell(Input::LinkDown { link, code });
+            }
+            News::Opened(recv) => self.end(link).accept(recv),
+            News::Data { stream, bytes, fin } => {
+                if fin {
+                    self.end(link).read_to_end(stream);
+                }
+                self.tell(Input::StreamData {
+                    link,
+                    stream,
+                    bytes,
+                    fin,
+                });
+            }
+            News::Reset { stream } => {
+                self.end(link).read_to_end(stream);
+                self.tell(Input::StreamReset { link, stream });
+            }
+            News::Datagram(bytes) => self.tell(Input::Datagram(bytes)),
+            News::Written { stream, refused } => {
+                self.end(link).written(stream);
+                let input = match refused {
+                    true => Input::StreamReset { link, stream },
+                    false => Input::Backlog {
+                        link,
+                        stream,
+                        bytes: 0,
+                    },
+                };
+                self.tell(input);
+            }
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.core.handle(self.origin.elapsed(), wall(), input);
+        self.perform();
+    }
+
+    fn perform(&mut self) {
+        let mut changed = false;
+        while let Some(output) = self.core.poll() {
+            match output {
+                Output::Connect {
+                    link,
+                    url,
+                    certificate_sha256,
+                } => self.end(link).connect(url, certificate_sha256),
+                Output::Close { link, code } => self.end(link).close(code),
+                Output::OpenUni {
+                    link,
+                    stream,
+                    priority,
+                } => self.end(link).open(stream, Opening::Uni { priority }),
+                Output::OpenBi { link, stream } => self.end(link).open(stream, Opening::Bi),
+                Output::Write {
+                    link,
+                    stream,
+                    bytes,
+                    fin,
+                } => {
+                    if !self.end(link).write(stream, bytes, fin) {
+                        self.choked(link);
+                    }
+                }
+                Output::Reset { link, stream, code } => self.end(link).reset(stream, code),
+                Output::Stop { link, stream, code } => self.end(link).stop(stream, code),
+                Output::Datagram(bytes) => self.media.datagram(bytes),
+                Output::Video {
+                    track,
+                    layer,
+                    key,
+                    capture_us,
+                    chunk,
+                } => self.frame(Frame {
+                    track,
+                    owner: None,
+                    video: true,
+                    layer,
+                    key,
+                    capture_us,
+                    level: None,
+                    bytes: chunk,
+                    at: Duration::ZERO,
+                }),
+                Output::Audio {
+                    track,
+                    capture_us,
+                    level,
+                    chunk,
+                } => self.frame(Frame {
+                    track,
+                    owner: None,
+                    video: false,
+                    layer: 0,
+                    key: true,
+                    capture_us,
+                    level,
+                    bytes: chunk,
+                    at: Duration::ZERO,
+                }),
+                Output::KeyFrame { handle, .. } => self.flags.raise(handle),
+                Output::Changed => changed = true,
+                Output::Event(notice) => {
+                    let at = self.origin.elapsed();
+                    self.event(Event::Notice { notice, at });
+                }
+            }
+        }
+        if changed {
+            self.show();
+        }
+    }
+
+    /// The peer reads nothing any more: the connection is as good as lost.
+    fn choked(&mut self, link: Link) {
+        let code = Code::ConnectionLost;
+        self.end(link).close(code);
+        let now = self.origin.elapsed();
+        self.core
+            .handle(now, wall(), Input::LinkDown { link, code });
+    }
+
+    fn frame(&mut self, frame: Frame) {
+        self.event(Event::Frame(Frame {
+            owner: self.owners.get(&frame.track.0).copied(),
+            at: self.origin.elapsed(),
+            ..frame
+        }));
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
+            self.missed += 1;
+            // Once for each power of two: a program that never reads is told so, and not drowned.
+            if self.missed.is_power_of_two() {
+                tracing::warn!(missed = self.missed, "events are not read");
+            }
+        }
+    }
+
+    fn show(&mut self) {
+        let state = self.core.state();
+        if state.phase != self.phase {
+            let (phase, at) = (state.phase, self.origin.elapsed());
+            self.phase = phase;
+            self.event(Event::Phase { phase, at });
+        }
+        let owners = state.participants.iter().flat_map(|one| {
+            let owner = one.id.parse::<ParticipantId>().ok();
+            one.tracks
+                .iter()
+                .filter_map(move |it| Some((it.id, owner?)))
+        });
+        self.owners = owners.collect();
+        self.shown.send_replace(state);
+    }
+
+    fn end(&mut self, link: Link) -> &mut LinkEnd {
+        match link {
+            Link::Signal => &mut self.signal,
+            Link::Media => &mut self.media,
+        }
+    }
+}
+
+fn is_over(phase: Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Idle | Phase::Left | Phase::Ended | Phase::Failed
+    )
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Unix time in milliseconds.
+fn wall() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX))
+}

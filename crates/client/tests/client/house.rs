@@ -1,0 +1,144 @@
+//! The three services in this process, and participants for them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use darktower_client::file::Clip;
+use darktower_client::{Api, Client, CreateMeeting, Events, Invitation, State};
+use darktower_cluster::token::Verifier;
+use darktower_cluster::{Timing, random_bytes};
+use darktower_net::Certs;
+use darktower_store::{MemoryState, SqliteDatabase, StateStore};
+use darktower_wire::ids::NodeId;
+use tokio::time::timeout;
+use {darktower_global_controller as global, darktower_media_handler as media};
+use {darktower_meeting_controller as meeting, tempfile::TempDir};
+
+/// No wait of these tests is longer, on a machine that compiles meanwhile.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct House {
+    pub(crate) api: Api,
+    dir: TempDir,
+    _global: global::Running,
+    _meeting: meeting::Running,
+    _media: media::Running,
+}
+
+impl House {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let state: Arc<dyn StateStore> = Arc::new(MemoryState::new());
+        let certs = Certs::development(&[], None, SystemTime::now()).unwrap();
+        let verifier = || Arc::new(Verifier::of_registry(state.clone()));
+        let node = || NodeId(random_bytes().unwrap());
+        let config = media::Config {
+            listen: any,
+            ..media::Config::default()
+        };
+        let deps = media::Deps {
+            state: state.clone(),
+            verifier: verifier(),
+            certs: certs.clone(),
+            node: node(),
+            tap: None,
+        };
+        let media = media::start(config, deps).await.unwrap();
+        let config = meeting::Config {
+            listen: any,
+            ..meeting::Config::default()
+        };
+        let deps = meeting::Deps {
+            state: state.clone(),
+            verifier: verifier(),
+            certs: certs.clone(),
+            node: node(),
+        };
+        let meeting = meeting::start(config, deps).await.unwrap();
+        let config = global::Config {
+            http: Some(any),
+            https: None,
+            token_keys: dir.path().join("token-keys"),
+            lookups_per_second: 1000,
+            lookup_burst: 1000,
+            ..global::Config::default()
+        };
+        let database = SqliteDatabase::open(&dir.path().join("house.sqlite"));
+        let deps = global::Deps {
+            database: Arc::new(database.await.unwrap()),
+            state,
+            certs: Some(certs),
+            metrics: None,
+            timing: Timing::default(),
+        };
+        let global = global::start(config, deps).await.unwrap();
+        let api = Api::new(&format!("http://{}", global.http_addr().unwrap())).unwrap();
+        Self {
+            api,
+            dir,
+            _global: global,
+            _meeting: meeting,
+            _media: media,
+        }
+    }
+
+    /// A new meeting whose keys need the link.
+    pub(crate) async fn meeting(&self) -> Invitation {
+        let wanted = CreateMeeting {
+            key_in_link: Some(true),
+            ..CreateMeeting::default()
+        };
+        let created = self.api.create_meeting(&wanted).await.unwrap();
+        Invitation::with_new_secret(&created.meeting.code).unwrap()
+    }
+
+    pub(crate) async fn enter(&self, invitation: &Invitation) -> (Client, Events) {
+        let access = self.api.lookup(&invitation.code, None).await.unwrap();
+        Client::enter(access, invitation.secret.clone())
+    }
+
+    /// 320x180 pictures, 30 a second, a key frame each second, each with its number in it.
+    pub(crate) fn camera(&self) -> Arc<Clip> {
+        let arguments = "-f lavfi -i testsrc=size=320x180:rate=30 -t 4 -c:v libvpx -g 30 -deadline realtime -cpu-used 8";
+        self.file(arguments, "camera.ivf")
+    }
+
+    /// A tone.
+    pub(crate) fn microphone(&self) -> Arc<Clip> {
+        let arguments = "-f lavfi -i sine=frequency=440:sample_rate=48000 -t 4 -c:a libopus";
+        self.file(arguments, "microphone.ogg")
+    }
+
+    fn file(&self, arguments: &str, name: &str) -> Arc<Clip> {
+        let path = self.dir.path().join(name);
+        ffmpeg(arguments, &path);
+        Arc::new(Clip::open(&path).unwrap())
+    }
+}
+
+fn ffmpeg(arguments: &str, out: &Path) {
+    let made = Command::new("ffmpeg")
+        .args(["-hide_banner", "-loglevel", "error", "-y"])
+        .args(arguments.split_whitespace())
+        .arg(out)
+        .status()
+        .unwrap();
+    assert!(made.success());
+}
+
+/// Waits until the participant's picture is as wished.
+pub(crate) async fn reach(
+    client: &Client,
+    what: &str,
+    wished: impl FnMut(&State) -> bool,
+) -> State {
+    let reached = timeout(PATIENCE, client.reach(wished)).await;
+    match reached {
+        Ok(state) => state.unwrap(),
+        Err(_) => panic!("{what} was not reached: {:#?}", *client.state().borrow()),
+    }
+}
