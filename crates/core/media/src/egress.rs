@@ -19,6 +19,9 @@ pub struct Config {
     /// The most bytes that wait to be written to one session. A frame that would
     /// exceed it ends its group there.
     pub max_queued: usize,
+    /// How long the tail of a group may still be written once a newer one has begun.
+    /// Frames that came in one burst are then not lost where a group ends.
+    pub tail: Duration,
     /// Nothing at all has been taken for so long, though something waited: cut off.
     pub patience: Duration,
 }
@@ -27,6 +30,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_queued: 4 * 1024 * 1024,
+            tail: Duration::from_millis(50),
             patience: Duration::from_secs(5),
         }
     }
@@ -73,7 +77,7 @@ pub enum Output<P> {
         /// The frame.
         payload: P,
     },
-    /// Finish a stream behind what was written to it.
+    /// Finish a stream behind what was written to it. It may still be reset.
     Finish {
         /// The stream.
         stream: u64,
@@ -120,6 +124,8 @@ pub struct Egress<P> {
     open: BTreeMap<(TrackId, u8), Open>,
     /// Bytes waiting on each stream; finished ones until they are empty.
     queued: BTreeMap<u64, usize>,
+    /// Streams of older groups with something left to write, and until when.
+    ending: BTreeMap<u64, Duration>,
     total: usize,
     next_stream: u64,
     /// Since when something waits and nothing has been taken.
@@ -136,6 +142,7 @@ impl<P: Payload> Egress<P> {
             config,
             open: BTreeMap::new(),
             queued: BTreeMap::new(),
+            ending: BTreeMap::new(),
             total: 0,
             next_stream: 0,
             blocked: None,
@@ -165,7 +172,7 @@ impl<P: Payload> Egress<P> {
             }
             Some(open) if header.group == open.group => {}
             _ => {
-                self.end(key);
+                self.end(now, key);
                 let stream = self.next_stream;
                 self.next_stream += 1;
                 let (group, alive) = (header.group, true);
@@ -215,6 +222,7 @@ impl<P: Payload> Egress<P> {
                 self.total -= bytes;
                 if *queued == 0 {
                     self.queued.remove(&stream);
+                    self.ending.remove(&stream);
                 }
                 if bytes > 0 {
                     self.blocked = (self.total > 0).then_some(now);
@@ -231,12 +239,17 @@ impl<P: Payload> Egress<P> {
                 let keys = self.open.keys().filter(|(id, _)| *id == track);
                 let keys: Vec<_> = keys.copied().collect();
                 for key in keys {
-                    self.end(key);
+                    self.end(now, key);
                 }
                 self.settle();
             }
             Input::Tick => {
-                if self.deadline().is_some_and(|at| now >= at) {
+                let late = self.ending.iter().filter(|(_, until)| now >= **until);
+                let late: Vec<_> = late.map(|(&stream, _)| stream).collect();
+                for stream in late {
+                    self.reset(stream);
+                }
+                if self.cut_off_at().is_some_and(|at| now >= at) {
                     self.closed = true;
                     self.outputs.push_back(Output::Close(Code::SlowReader));
                 }
@@ -251,6 +264,11 @@ impl<P: Payload> Egress<P> {
 
     /// Call [`Egress::handle`] with [`Input::Tick`] no later than this.
     pub fn deadline(&self) -> Option<Duration> {
+        let ending = self.ending.values().copied();
+        ending.chain(self.cut_off_at()).min()
+    }
+
+    fn cut_off_at(&self) -> Option<Duration> {
         let blocked = self.blocked.filter(|_| !self.closed && self.total > 0);
         blocked.map(|since| since + self.config.patience)
     }
@@ -265,21 +283,17 @@ impl<P: Payload> Egress<P> {
         self.counters
     }
 
-    /// Ends the newest group of a layer: in order where all of it has been taken,
-    /// else by a reset, for a new group never waits behind an old one.
-    fn end(&mut self, key: (TrackId, u8)) {
-        let Some(old) = self.open.remove(&key) else {
+    /// Ends the newest group of a layer. What is left of it may be written for a moment
+    /// longer, after the newer group, which has the larger priority.
+    fn end(&mut self, now: Duration, key: (TrackId, u8)) {
+        let Some(old) = self.open.remove(&key).filter(|old| old.alive) else {
             return;
         };
-        if !old.alive {
-            return;
-        }
         let stream = old.stream;
         if self.queued.contains_key(&stream) {
-            self.reset(stream);
-        } else {
-            self.outputs.push_back(Output::Finish { stream });
+            self.ending.insert(stream, now + self.config.tail);
         }
+        self.outputs.push_back(Output::Finish { stream });
     }
 
     /// Nothing waits, and nothing follows that would show whether it is taken.
@@ -297,6 +311,7 @@ impl<P: Payload> Egress<P> {
     }
 
     fn forget(&mut self, stream: u64) {
+        self.ending.remove(&stream);
         self.total -= self.queued.remove(&stream).unwrap_or_default();
     }
 }

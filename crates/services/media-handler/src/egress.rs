@@ -25,11 +25,20 @@ enum Piece {
 }
 
 enum Report {
-    Drained { stream: u64, bytes: usize },
-    Stopped { stream: u64 },
+    Drained {
+        stream: u64,
+        bytes: usize,
+    },
+    Stopped {
+        stream: u64,
+    },
+    /// All of it was written, and delivered or given up.
+    Done {
+        stream: u64,
+    },
 }
 
-/// A group's task. Dropping `reset` without a code lets it finish.
+/// A group's task.
 struct Writer {
     pieces: mpsc::UnboundedSender<Piece>,
     reset: watch::Sender<Option<Code>>,
@@ -70,14 +79,19 @@ pub(crate) async fn run(
                 }
             },
             Some(report) = reports.recv() => {
-                let input = match report {
-                    Report::Drained { stream, bytes } => Input::Drained { stream, bytes },
+                let now = shared.now();
+                match report {
+                    Report::Drained { stream, bytes } => {
+                        core.handle(now, Input::Drained { stream, bytes });
+                    }
                     Report::Stopped { stream } => {
                         writers.remove(&stream);
-                        Input::Stopped { stream }
+                        core.handle(now, Input::Stopped { stream });
                     }
-                };
-                core.handle(shared.now(), input);
+                    Report::Done { stream } => {
+                        writers.remove(&stream);
+                    }
+                }
             }
             Some(done) = tasks.join_next() => {
                 if let Err(error) = done {
@@ -113,7 +127,7 @@ pub(crate) async fn run(
                     }
                 }
                 Output::Finish { stream } => {
-                    if let Some(writer) = writers.remove(&stream) {
+                    if let Some(writer) = writers.get(&stream) {
                         let _ = writer.pieces.send(Piece::Finish);
                     }
                 }
@@ -231,6 +245,8 @@ impl Group {
             measure::group_reset();
             send.reset(Code::StaleGroup.number());
         }
+        let stream = self.stream;
+        let _ = self.report.send(Report::Done { stream });
     }
 }
 

@@ -1,6 +1,6 @@
 //! What holds whatever happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use darktower_media::Kind;
 use darktower_media::egress::{self, Egress};
@@ -213,6 +213,7 @@ proptest! {
         let config = egress::Config { max_queued: 8000, ..egress::Config::default() };
         let mut egress: Egress<Sized> = Egress::new(config);
         let mut open: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut finished = BTreeSet::new();
         for (at, (header, size, what)) in (0u64..).zip(steps) {
             let now = ms(at * 10);
             match what {
@@ -231,11 +232,15 @@ proptest! {
                         prop_assert!(open.insert(stream, 0).is_none());
                     }
                     egress::Output::Write { stream, payload } => {
+                        prop_assert!(!finished.contains(&stream));
                         let bytes = open.get_mut(&stream);
                         prop_assert!(bytes.is_some());
                         *bytes.unwrap_or(&mut 0) += payload.0;
                     }
-                    egress::Output::Finish { stream } | egress::Output::Reset { stream, .. } => {
+                    egress::Output::Finish { stream } => {
+                        prop_assert!(finished.insert(stream));
+                    }
+                    egress::Output::Reset { stream, .. } => {
                         prop_assert!(open.remove(&stream).is_some());
                     }
                     egress::Output::Datagram(_) | egress::Output::Close(_) => {}

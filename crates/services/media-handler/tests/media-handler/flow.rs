@@ -1,6 +1,6 @@
 //! What works.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -88,7 +88,7 @@ async fn a_ticket_opens_any_number_of_sessions_one_at_a_time() {
     assert_eq!(who, Bytes::copy_from_slice(&BOB.0));
     let second = stage.connect(&query, &[]).await;
     assert_eq!(closed(&first).await, Some(Code::SeatTaken));
-    Participant::greet(second.clone()).await;
+    let _here = Participant::greet(second.clone()).await;
     let (seat, code) = (Bytes::copy_from_slice(&BOB.0), Code::Removed.number());
     controller
         .say(Body::SeatGone(rpc::SeatGone { seat, code }))
@@ -251,13 +251,20 @@ async fn a_group_that_was_not_read_is_reset_when_the_next_begins() {
         ..darktower_net::Tuning::default()
     };
     let stage = Stage::with(|_| {}, tuning).await;
-    let (_controller, alice, bob) = stage.meeting().await;
+    let (_controller, alice, mut bob) = stage.meeting().await;
     // Far more than a stream's window, of which Bob reads only the first frame.
     let _old = alice.group(CAMERA, 1, 20, 100_000).await;
     let (mut stale, _) = bob.receive(1).await;
     let _new = alice.group(CAMERA, 2, 1, 100).await;
     let (_, frames) = bob.receive(1).await;
     assert_eq!(frames[0].header.group, 2, "it did not wait");
+    // Busy elsewhere for longer than an old group's tail is waited for.
+    let until = Instant::now() + Duration::from_millis(150);
+    while Instant::now() < until {
+        bob.say(client_control::Body::Ping(Ping { sent_us: 1 }))
+            .await;
+        bob.hear().await;
+    }
     let ended = within("the reset", async {
         loop {
             match stale.read_chunk().await {
