@@ -12,7 +12,7 @@ export DARKTOWER_BIN ?= $(abspath $(TARGET)/debug/darktower)
 export DARKTOWER_BOT ?= $(abspath $(TARGET)/debug/darktower-bot)
 
 .PHONY: help setup up test check check-rust check-web build-rust build-web web-core \
-	test-rust test-web test-browser bench-join fuzz-corpora gen fmt clean
+	test-rust test-web test-browser test-core bench-join fuzz fuzz-corpora gen fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,7 @@ test: setup ## Run every check and every test, browsers included
 	@$(MAKE) --no-print-directory web-core
 	@$(MAKE) --no-print-directory check-web build-web
 	@$(MAKE) --no-print-directory test-rust
+	@$(MAKE) --no-print-directory test-core
 	@$(MAKE) --no-print-directory test-web
 	@$(MAKE) --no-print-directory test-browser
 
@@ -62,6 +63,10 @@ test-rust: build-rust ## Rust tests: unit, pair, loopback, real processes, corpo
 		cargo test --workspace --all-targets; \
 	fi
 
+test-core: build-rust ## The browser's core against all vectors and against the native build
+	@./scripts/build-web-core.sh target/web-core/vectors.wasm -- --features vectors
+	@node scripts/check-web-core.mjs target/web-core/vectors.wasm $(TARGET)/debug/vectors-end
+
 test-web: ## Web unit tests
 	$(NPM) test
 
@@ -74,7 +79,12 @@ bench-join: setup web-core build-web ## Measure joins over the impairing link (n
 	$(TARGET)/release/bench-join
 
 fuzz-corpora: ## Replay the corpora of every decoder
-	cargo test --quiet --workspace --lib --tests corpus
+	cargo test --quiet --package darktower-fuzz
+
+DECODER ?=
+SECONDS ?= 60
+fuzz: ## Fuzz one decoder: make fuzz DECODER=media SECONDS=60
+	@./scripts/fuzz.sh "$(DECODER)" "$(SECONDS)"
 
 gen: ## Write generated code anew
 	cargo xtask gen
