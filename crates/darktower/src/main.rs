@@ -1,2 +1,57 @@
-//! The Dark Tower program.
-fn main() {}
+//! The Dark Tower program: the three services in one process, or one of them.
+//!
+//! What it is: the command line ([`cli`]), the settings ([`settings`], read by
+//! [`load`]), and the order in which services start and stop ([`run`]).
+//!
+//! What it must not do: hold a rule about meetings, or link the keys' crate.
+
+mod cli;
+mod load;
+mod run;
+mod services;
+mod settings;
+mod show;
+mod state;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Arguments, Command};
+
+/// Leaves with 0 after a clean stop, 1 where something failed, 2 where the
+/// command line or a setting is at fault.
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = match load::settings() {
+        Ok(settings) => settings,
+        Err(error) => return leave(2, &format!("darktower: {error}")),
+    };
+    let role = match arguments.command {
+        Some(Command::Config) => {
+            return match show::settings(&settings) {
+                Ok(text) => match write!(std::io::stdout(), "{text}") {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => leave(1, &format!("darktower: {error}")),
+                },
+                Err(error) => leave(1, &format!("darktower: {error}")),
+            };
+        }
+        Some(Command::Global) => run::Role::Global,
+        Some(Command::Meeting) => run::Role::Meeting,
+        Some(Command::Media) => run::Role::Media,
+        Some(Command::All) | None => run::Role::All,
+    };
+    match run::run(role, settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<state::Apart>() => leave(2, &format!("darktower: {error:#}")),
+        Err(error) => leave(1, &format!("darktower: {error:#}")),
+    }
+}
+
+fn leave(code: u8, says: &str) -> ExitCode {
+    // Nobody is left to tell when this write fails.
+    let _told = writeln!(std::io::stderr(), "{says}");
+    ExitCode::from(code)
+}
