@@ -82,8 +82,7 @@ async fn open(
         outlet,
         trace,
     };
-    let gone = |_| Code::Unavailable;
-    events.send(opened).await.map_err(gone)?;
+    events.send(opened).await.map_err(|_| Code::Unavailable)?;
     let code = tokio::select! {
         reason = session.closed() => code_of(&reason),
         code = converse(shared, session, id, &events, to_say) => code,
@@ -91,7 +90,9 @@ async fn open(
         () = shared.stopping.cancelled() => Code::Draining,
     };
     let closed = Event::Closed { session: id };
-    events.send(closed).await.map_err(gone)?;
+    if events.send(closed).await.is_err() {
+        tracing::debug!("the meeting went before its session");
+    }
     Ok(code)
 }
 
@@ -208,7 +209,7 @@ async fn listen(
                 measure::refused("message", code);
                 let malformed = Event::Malformed { session: id, code };
                 if events.send(malformed).await.is_err() {
-                    return Code::Unavailable;
+                    tracing::debug!("the meeting went before its session");
                 }
                 // The meeting answers by closing.
                 return std::future::pending().await;
@@ -216,7 +217,8 @@ async fn listen(
         };
         // Waits where the meeting is busy, and so makes this participant wait.
         if events.send(event).await.is_err() {
-            return Code::Unavailable;
+            // Whether and why it closed this session is on its way.
+            return std::future::pending().await;
         }
     }
 }

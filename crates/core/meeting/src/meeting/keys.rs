@@ -21,12 +21,6 @@ use super::{Awaiting, From, Meeting, Session};
 /// the oldest counts as confirmed.
 const MAX_TENTATIVE: usize = 48;
 
-/// Whose commits are voided this often is removed: it disturbs the others.
-const MAX_VOIDED: u32 = 5;
-
-/// Who alone refuses this many commits, accepting none between, is itself astray.
-const MAX_REFUSALS: u32 = 3;
-
 /// What was asked of whom about keys; rebuilt after a takeover.
 #[derive(Debug, Default)]
 pub(super) struct KeyRequests {
@@ -40,14 +34,14 @@ pub(super) struct KeyRequests {
     /// Who was asked for fresh public state.
     pub(super) info_asked: BTreeSet<ParticipantId>,
     /// Serials that those away were sent and did not answer.
-    unanswered: BTreeMap<ParticipantId, Vec<u64>>,
+    pub(super) unanswered: BTreeMap<ParticipantId, Vec<u64>>,
     /// Serials that the members have not been told of.
-    untold: Vec<u64>,
+    pub(super) untold: Vec<u64>,
     /// Voided commits of which a third member's answer will tell who was wrong:
     /// the committer and the one who refused.
-    judging: BTreeMap<u64, (ParticipantId, ParticipantId)>,
-    voided: BTreeMap<ParticipantId, u32>,
-    refusals: BTreeMap<ParticipantId, u32>,
+    pub(super) judging: BTreeMap<u64, (ParticipantId, ParticipantId)>,
+    pub(super) voided: BTreeMap<ParticipantId, u32>,
+    pub(super) refusals: BTreeMap<ParticipantId, u32>,
 }
 
 /// What a commit means at this moment.
@@ -321,7 +315,7 @@ impl Meeting {
             }
         }
         match (answer.accepted, tentative) {
-            (true, true) => self.change(Change::Confirmed(sent.serial)),
+            (true, true) => self.confirm(sent.serial),
             (true, false) if sent.voided => self.tell_resync(from.session, Code::CommitRefused),
             (false, true) => self.void(sent.serial, from.participant),
             (false, false) if !sent.voided => self.tell_resync(from.session, Code::CommitRefused),
@@ -329,101 +323,8 @@ impl Meeting {
         }
     }
 
-    /// Others could follow what this member refused.
-    fn blame_refuser(&mut self, id: ParticipantId) {
-        let times = self.keys.refusals.entry(id).or_default();
-        *times += 1;
-        let times = *times;
-        let session = self.seated.get(&id).copied();
-        if times >= 2 * MAX_REFUSALS && self.records.seat(id).is_some() {
-            self.remove_participant(id, Code::NotAMember);
-        } else if let Some(session) = session.filter(|_| times.is_multiple_of(MAX_REFUSALS)) {
-            self.tell_resync(session, Code::CommitRefused);
-        }
-    }
-
-    /// Nobody could follow what this end committed.
-    fn blame_committer(&mut self, id: ParticipantId) {
-        let times = self.keys.voided.entry(id).or_default();
-        *times += 1;
-        if *times >= MAX_VOIDED && self.records.seat(id).is_some() {
-            let in_link = self
-                .records
-                .meeting
-                .as_ref()
-                .is_some_and(|meeting| meeting.key_in_link);
-            let code = match in_link {
-                true => Code::LinkSecretNeeded,
-                false => Code::NotAMember,
-            };
-            self.remove_participant(id, code);
-        }
-    }
-
-    /// The commit and all built on it are void.
-    fn void(&mut self, serial: u64, refuser: ParticipantId) {
-        let Some(keys) = &self.records.keys else {
-            return;
-        };
-        let voided: Vec<Commit> = keys
-            .tentative()
-            .filter(|commit| commit.serial >= serial)
-            .cloned()
-            .collect();
-        let Some(first) = voided.first() else {
-            return;
-        };
-        self.change(Change::Voided(serial));
-        self.keys.lobby_stale = true;
-        self.keys.remove_asked.clear();
-        self.keys.removing = None;
-        self.keys.untold.retain(|untold| *untold < serial);
-        for session in self.sessions.values_mut() {
-            for sent in session
-                .awaiting
-                .iter_mut()
-                .filter(|sent| sent.serial >= serial)
-            {
-                sent.voided = true;
-            }
-        }
-        let astray = self.keys.unanswered.iter();
-        let astray = astray.filter(|(_, serials)| serials.iter().any(|sent| *sent >= serial));
-        let astray: Vec<_> = astray.map(|(id, _)| *id).collect();
-        for id in astray {
-            self.change(Change::Astray(id.to_vec().into()));
-        }
-        let mut told = BTreeSet::new();
-        for commit in &voided {
-            let by = participant(&commit.by);
-            if !told.insert(by) {
-                continue;
-            }
-            if let Some(session) = self.seated.get(&by).copied() {
-                self.tell_resync(session, Code::CommitRefused);
-            }
-        }
-        if first.external {
-            // The state it was built on may have been at fault.
-            self.want_group_info();
-        }
-        let by = participant(&first.by);
-        let third = self.sessions.values().any(|entry| {
-            entry.participant != refuser && entry.awaiting.iter().any(|sent| sent.serial == serial)
-        });
-        // Without a witness, a member of long standing is believed before a
-        // newcomer, and one that comes back before one that refuses it.
-        match (third, &first.before) {
-            (true, _) => {
-                self.keys.judging.insert(serial, (by, refuser));
-            }
-            (false, Some(_)) => self.blame_refuser(refuser),
-            (false, None) => self.blame_committer(by),
-        }
-    }
-
     /// This end's group is worthless: it joins again on the state it is told.
-    fn tell_resync(&mut self, session: SessionId, code: Code) {
+    pub(super) fn tell_resync(&mut self, session: SessionId, code: Code) {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };

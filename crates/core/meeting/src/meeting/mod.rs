@@ -5,6 +5,7 @@
 //! connected, and what was asked of whom, is here and is rebuilt by resuming ends.
 
 mod api;
+mod key_faults;
 mod key_requests;
 mod keys;
 mod record;
