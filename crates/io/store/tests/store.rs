@@ -1,5 +1,7 @@
 //! Every backend of this crate against the conformance suite.
 
+#![allow(clippy::unwrap_used)]
+
 mod memory {
     use darktower_store::MemoryState;
 

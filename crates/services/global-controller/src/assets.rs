@@ -59,7 +59,7 @@ fn index(headers: &HeaderMap, status: StatusCode) -> Response {
             }
             response
         }
-        None => axum::response::Html(NOT_BUILT).into_response(),
+        None => (status, axum::response::Html(NOT_BUILT)).into_response(),
     }
 }
 

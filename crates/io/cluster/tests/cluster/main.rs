@@ -1,4 +1,6 @@
 //! Nodes that find one another, over a real loopback connection.
 
+#![allow(clippy::unwrap_used)]
+
 mod registration;
 mod remote;

@@ -56,7 +56,7 @@ pub(super) async fn issue(
 /// The public keys of every instance (RFC 7517).
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "tokens", operation_id = "token_keys",
-    responses((status = 200, description = "A JWK Set.", body = Object)),
+    responses((status = 200, description = "A JWK Set.", body = Object, content_type = "application/jwk-set+json")),
 )]
 pub(super) async fn jwks(State(shared): State<Shared>) -> Response {
     let mut published = shared.keys.jwks();

@@ -1,5 +1,7 @@
 //! The API over a real loopback connection.
 
+#![allow(clippy::unwrap_used)]
+
 mod access;
 mod documents;
 mod house;
