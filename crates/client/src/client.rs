@@ -133,7 +133,7 @@ pub(crate) enum Wish {
     State(oneshot::Sender<State>),
     /// End the task, and say when it has ended.
     End(oneshot::Sender<()>),
-    /// The same without closing anything in order.
+    /// The same without a farewell.
     Vanish(oneshot::Sender<()>),
 }
 
@@ -266,7 +266,7 @@ impl Client {
         }
     }
 
-    /// Drops the participant as a crash would: no farewell, the seat stays held.
+    /// Ends as one whose connections were lost: without a farewell, the seat stays held.
     pub async fn vanish(self) {
         let (answer, ended) = oneshot::channel();
         if self.send(Wish::Vanish(answer)).await.is_ok() {

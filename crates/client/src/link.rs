@@ -101,7 +101,7 @@ impl LinkEnd {
     }
 
     pub(crate) fn connect(&mut self, url: String, certificate_sha256: Vec<[u8; 32]>) {
-        self.close(Code::Left);
+        self.close(Code::ConnectionLost);
         let endpoint = self.endpoint(certificate_sha256);
         let to = self.reporter.clone();
         let task = tokio::spawn(async move {

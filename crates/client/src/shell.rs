@@ -69,8 +69,10 @@ impl Shell {
                 wish = wishes.recv() => match wish {
                     Some(Wish::End(answer)) => break Some(answer),
                     Some(Wish::Vanish(answer)) => {
-                        drop(answer);
-                        return;
+                        self.signal.close(Code::ConnectionLost);
+                        self.media.close(Code::ConnectionLost);
+                        self.phase = Phase::Idle;
+                        break Some(answer);
                     }
                     Some(wish) => self.wished(wish),
                     None => break None,
