@@ -14,6 +14,10 @@ use crate::shard::{self, Event};
 /// Events that may wait for one meeting; who brings more waits with them.
 const INBOX: usize = 1024;
 
+/// A shard that ends just as something comes for it is started anew; one that ends
+/// so often cannot run, as in a runtime that shuts down.
+const MOST_TRIES: usize = 8;
+
 #[derive(Default)]
 pub(crate) struct Directory {
     meetings: Mutex<BTreeMap<MeetingId, mpsc::Sender<Event>>>,
@@ -26,9 +30,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Directory {
-    /// Brings an event to its meeting's shard, which is started where there is none.
+    /// Brings an event to its meeting's shard, which is started where there is none. In
+    /// a handler that stops, nothing is started any more and events are dropped.
     pub(crate) async fn send(shared: &Arc<Shared>, meeting: MeetingId, mut event: Event) {
-        loop {
+        for _ in 0..MOST_TRIES {
+            if shared.stopping.is_cancelled() {
+                return;
+            }
             let inbox = shared.directory.inbox(shared, meeting);
             match inbox.send(event).await {
                 Ok(()) => return,
@@ -36,6 +44,7 @@ impl Directory {
                 Err(back) => event = back.0,
             }
         }
+        tracing::error!(meeting_id = %meeting, "the meeting's shard does not run");
     }
 
     /// The inbox of a meeting.

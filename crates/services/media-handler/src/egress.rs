@@ -65,7 +65,8 @@ pub(crate) async fn run(
         let deadline = core.deadline().map(|at| shared.origin + at);
         tokio::select! {
             what = given.recv() => match what {
-                None => return Code::Left,
+                // The meeting's shard is gone: with the handler, or because the meeting is.
+                None => return shared.orphaned(),
                 Some(ToSession::Frame { kind, header, bytes }) => {
                     core.push(shared.now(), kind, &header, bytes);
                 }

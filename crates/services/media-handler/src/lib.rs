@@ -35,6 +35,7 @@ use darktower_cluster::token::{ReplayCache, Verifier};
 use darktower_cluster::{Registration, Timing, grpc};
 use darktower_net::{BindError, Certs, Server};
 use darktower_store::{Node, Service, StateStore};
+use darktower_wire::Code;
 use darktower_wire::ids::NodeId;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -49,6 +50,9 @@ pub const PATH: &str = "/v1/media";
 
 /// How often the node's entry in the registry is brought up to date.
 const UPKEEP: Duration = Duration::from_secs(1);
+
+/// How long sessions get to end once they must.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Which way tapped bytes went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +121,14 @@ struct Shared {
 impl Shared {
     fn now(&self) -> Duration {
         self.origin.elapsed()
+    }
+
+    /// What a session ends with whose meeting has no shard any more.
+    fn orphaned(&self) -> Code {
+        match self.stopping.is_cancelled() {
+            true => Code::Draining,
+            false => Code::MeetingEnded,
+        }
     }
 
     fn tap(&self, direction: Direction, bytes: &Bytes) {
@@ -243,6 +255,12 @@ impl Running {
             );
         }
         shared.stopping.cancel();
+        if tokio::time::timeout(CLOSE_WITHIN, shared.sessions.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(left = shared.sessions.len(), "some sessions do not end");
+        }
         self.server.stop(Duration::from_secs(1)).await;
         self.grpc.stop(Duration::from_secs(1)).await;
         for task in self.tasks {

@@ -353,6 +353,6 @@ impl Ingress {
         self.events
             .send(event)
             .await
-            .map_err(|_| Code::MeetingEnded)
+            .map_err(|_| self.shared.orphaned())
     }
 }

@@ -132,14 +132,17 @@ pub(crate) async fn run(
             break;
         }
     }
-    // Its tickets open nothing any more.
-    let fence = shard
-        .controller
-        .as_ref()
-        .map_or(Fence(0), |(fence, _)| *fence);
-    let (now, command) = (shard.shared.now(), Command::Over);
-    shard.core.handle(now, Input::Command { fence, command });
-    shard.perform(now);
+    // Its tickets open nothing any more. A handler that stops leaves that, or it
+    // would tell its sessions that the meeting has ended.
+    if !stopping.is_cancelled() {
+        let fence = shard
+            .controller
+            .as_ref()
+            .map_or(Fence(0), |(fence, _)| *fence);
+        let (now, command) = (shard.shared.now(), Command::Over);
+        shard.core.handle(now, Input::Command { fence, command });
+        shard.perform(now);
+    }
     shard.kept(0, 0);
     tracing::debug!("meeting closed");
 }
