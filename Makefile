@@ -76,7 +76,7 @@ test-browser: build-rust build-web ## Real browsers against the real program
 bench-join: setup web-core build-web ## Measure joins over the impairing link (needs minutes)
 	cargo build --release --quiet --package darktower --package darktower-client \
 		--package darktower-load --bins
-	$(TARGET)/release/bench-join
+	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/release/bench-join
 
 fuzz-corpora: ## Replay the corpora of every decoder
 	cargo test --quiet --package darktower-fuzz
