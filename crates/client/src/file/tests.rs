@@ -41,7 +41,8 @@ fn reads_what_ffmpeg_makes() {
         assert_eq!(clip.codec, codec);
         let (width, height) = (320, 180);
         assert_eq!(clip.format, Format::Video { width, height });
-        assert_eq!(clip.length.as_millis(), 2000, "{name}");
+        let off = clip.length.abs_diff(Duration::from_secs(2));
+        assert!(off < Duration::from_micros(10), "{name}: {off:?}");
         let keys = clip.chunks.iter().enumerate().filter(|(_, it)| it.key);
         let keys: Vec<_> = keys.map(|(place, _)| place).collect();
         assert_eq!(keys, [0, 15, 30, 45], "{name}");
@@ -103,8 +104,8 @@ fn a_cut_file_says_where() {
 proptest! {
     #[test]
     fn any_bytes_have_an_outcome(kind in 0..3_usize, tail in proptest::collection::vec(any::<u8>(), 0..600)) {
-        let front: &[u8] = [b"DKIF\0\0\x20\0VP80", b"OggS\0\x02\0\0\0\0\0\0\0\0\0", b""][kind];
-        let bytes = [front, &tail].concat();
+        let fronts: [&[u8]; 3] = [b"DKIF\0\0\x20\0VP80", b"OggS\0\x02\0\0\0\0\0\0\0\0\0", b""];
+        let bytes = [fronts[kind], &tail].concat();
         let _ = Clip::read(Bytes::from(bytes.clone()));
         for codec in ["vp8", "vp09.00.31.08", "opus", "av01"] {
             let _ = check(codec, &bytes);

@@ -67,9 +67,10 @@ impl House {
             lookup_burst: 1000,
             ..global::Config::default()
         };
-        let database = SqliteDatabase::open(&dir.path().join("house.sqlite"));
+        let file = dir.path().join("house.sqlite");
+        let database = SqliteDatabase::open(&file).await.unwrap();
         let deps = global::Deps {
-            database: Arc::new(database.await.unwrap()),
+            database: Arc::new(database),
             state,
             certs: Some(certs),
             metrics: None,

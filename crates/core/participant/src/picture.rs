@@ -11,8 +11,8 @@ use prost::Message;
 use crate::attendance::Attendance;
 use crate::command::TrackSource;
 use crate::state::{
-    Counters, LinkState, Links, Me, MeetingState, OwnTrack, ParticipantState, Phase, Problem,
-    State, TrackState,
+    Counters, KeysState, LinkState, Links, Me, MeetingState, OwnTrack, ParticipantState, Phase,
+    Problem, State, TrackState,
 };
 
 pub(crate) fn of(attendance: &Attendance) -> State {
@@ -38,7 +38,11 @@ pub(crate) fn of(attendance: &Attendance) -> State {
             signal: signal_link(session.link),
             media: attendance.media.state(),
         },
-        e2ee: attendance.keys.shown().clone(),
+        // Keys of a group that does not let this end in open nothing.
+        e2ee: match (attendance.failure, session.phase) {
+            (Some(_), _) | (None, session::Phase::Failed) => KeysState::default(),
+            (None, _) => attendance.keys.shown().clone(),
+        },
         tracks: session
             .own_tracks
             .iter()
