@@ -209,6 +209,11 @@ impl LinkEnd {
         self.readers.insert(stream, stopper);
     }
 
+    /// Whether bytes of this stream still count: those of one that was stopped may be under way.
+    pub(crate) fn is_read(&self, stream: u64) -> bool {
+        stream.is_multiple_of(2) || self.readers.contains_key(&stream)
+    }
+
     /// Nothing more comes on a stream the peer opened.
     pub(crate) fn read_to_end(&mut self, stream: u64) {
         self.readers.remove(&stream);

@@ -141,6 +141,8 @@ impl Shell {
                 self.tell(Input::LinkDown { link, code });
             }
             News::Opened(recv) => self.end(link).accept(recv),
+            News::Data { stream, .. } | News::Reset { stream }
+                if !self.end(link).is_read(stream) => {}
             News::Data { stream, bytes, fin } => {
                 if fin {
                     self.end(link).read_to_end(stream);

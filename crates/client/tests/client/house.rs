@@ -22,7 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct House {
     pub(crate) api: Api,
-    dir: TempDir,
+    pub(crate) url: String,
+    pub(crate) dir: TempDir,
     _global: global::Running,
     _meeting: meeting::Running,
     _media: media::Running,
@@ -77,9 +78,10 @@ impl House {
             timing: Timing::default(),
         };
         let global = global::start(config, deps).await.unwrap();
-        let api = Api::new(&format!("http://{}", global.http_addr().unwrap())).unwrap();
+        let url = format!("http://{}", global.http_addr().unwrap());
         Self {
-            api,
+            api: Api::new(&url).unwrap(),
+            url,
             dir,
             _global: global,
             _meeting: meeting,

@@ -11,6 +11,7 @@ use darktower_client::{
     Api, Client, Event, Events, Frame, Invitation, Phase, State, Track, TrackOffer,
 };
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -115,6 +116,7 @@ impl Bot {
         let mut state = self.client.state();
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut terminate = signal(SignalKind::terminate())?;
         let until = self.plan.stay.map(|stay| Instant::now() + stay);
         loop {
             tokio::select! {
@@ -144,6 +146,7 @@ impl Bot {
                     told?;
                     return Ok(End::Leave);
                 }
+                _ = terminate.recv() => return Ok(End::Leave),
             }
         }
     }
