@@ -137,15 +137,16 @@ impl fmt::Display for TraceContext {
 /// `span!("describe", context, meeting_id = %id)`.
 #[macro_export]
 macro_rules! span {
-    ($name:literal, $context:expr $(, $($fields:tt)*)?) => {
+    ($name:literal, $context:expr $(, $($fields:tt)*)?) => {{
+        let context = &$context;
         $crate::trace::tracing::info_span!(
             $name,
-            trace_id = %$context.trace_id(),
-            span_id = %$context.span_id(),
-            parent_span_id = %$context.parent_span_id(),
+            trace_id = %context.trace_id(),
+            span_id = %context.span_id(),
+            parent_span_id = %context.parent_span_id(),
             $($($fields)*)?
         )
-    };
+    }};
 }
 
 #[doc(hidden)]

@@ -135,6 +135,16 @@ where
             }
         }
         event.record(&mut fields);
+        // An event without a span of its own may say where it belongs.
+        if let Some(trace) = fields.take_text("trace_id") {
+            let span = fields.take_text("span_id").unwrap_or_default();
+            let parent = String::new();
+            ids = Some(Ids {
+                trace,
+                span,
+                parent,
+            });
+        }
         let metadata = event.metadata();
         let ids = ids
             .as_ref()

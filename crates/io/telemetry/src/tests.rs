@@ -83,6 +83,16 @@ fn one_trace_goes_through_all_spans() {
 }
 
 #[test]
+fn an_event_may_say_where_it_belongs() {
+    let lines = logged(None, || {
+        tracing::info!(trace_id = TRACE, span_id = "b7ad6b7169203331", "end");
+    });
+    assert_eq!(lines[0]["trace_id"], TRACE);
+    assert_eq!(lines[0]["span_id"], "b7ad6b7169203331");
+    assert_eq!(lines[0]["metadata"], json!({}));
+}
+
+#[test]
 fn a_span_without_a_trace_begins_one() {
     let lines = logged(None, || {
         for _ in 0..2 {

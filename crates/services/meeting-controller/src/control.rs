@@ -11,6 +11,7 @@ use darktower_wire::signal;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use crate::directory::Directory;
 use crate::shard::{ANSWER_WITHIN, Described, Event};
@@ -90,15 +91,15 @@ impl MeetingController for Control {
         &self,
         request: Request<DescribeRequest>,
     ) -> Result<Response<Description>, Status> {
-        let trace = trace_of(&request);
-        tracing::debug!(trace_id = %trace.trace_id(), span_id = %trace.span_id(), "describe");
-        answered("describe", Control::describe(self, request.into_inner())).await
+        let span = darktower_cluster::span!("describe", trace_of(&request));
+        let answer = Control::describe(self, request.into_inner());
+        answered("describe", answer).instrument(span).await
     }
 
     async fn end(&self, request: Request<EndRequest>) -> Result<Response<EndReply>, Status> {
-        let trace = trace_of(&request);
-        tracing::info!(trace_id = %trace.trace_id(), span_id = %trace.span_id(), "end");
-        answered("end", Control::end(self, request.into_inner())).await
+        let span = darktower_cluster::span!("end", trace_of(&request));
+        let answer = Control::end(self, request.into_inner());
+        answered("end", answer).instrument(span).await
     }
 }
 

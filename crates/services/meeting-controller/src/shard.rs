@@ -112,7 +112,8 @@ pub(crate) fn spawn(
     events: mpsc::WeakSender<Event>,
 ) {
     let id = meeting.id();
-    let span = tracing::info_span!("meeting", meeting_id = %id);
+    // It outlives by far the join that opened it, so it is no part of that trace.
+    let span = tracing::info_span!(parent: None, "meeting", meeting_id = %id);
     let shard = Shard {
         shared: shared.clone(),
         id,
