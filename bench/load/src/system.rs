@@ -86,7 +86,7 @@ impl System {
     pub fn set_round_trip(&self, rtt: Duration) -> anyhow::Result<()> {
         let half = Conditions::delayed(rtt / 2);
         for relay in [&self.http, &self.signal, &self.media] {
-            relay.set(half.clone(), half.clone())?;
+            relay.set(half, half)?;
         }
         Ok(())
     }

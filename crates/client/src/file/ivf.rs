@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::codec::{FrameFacts, vp8, vp9};
 use super::{Clip, ClipChunk, ClipError, Fields, Format};
 
+type ReadFacts = fn(&[u8]) -> Option<FrameFacts>;
+
 pub(super) fn read(file: Bytes) -> Result<Clip, ClipError> {
     let mut fields = Fields::new(&file);
     fields.take(4, "signature")?;
@@ -27,7 +29,7 @@ pub(super) fn read(file: Bytes) -> Result<Clip, ClipError> {
     fields.at = 0;
     fields.take(header, "header")?;
 
-    let (codec, facts): (_, fn(&[u8]) -> Option<FrameFacts>) = match &fourcc[..] {
+    let (codec, facts): (_, ReadFacts) = match &fourcc[..] {
         b"VP80" => ("vp8", vp8),
         // Profile 0, level 3.1, 8 bits: what the tools make for pictures of this size.
         b"VP90" => ("vp09.00.31.08", vp9),

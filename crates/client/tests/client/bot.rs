@@ -61,7 +61,8 @@ fn is(event: &str) -> impl Fn(&Value) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bots_check_what_they_hear_and_do_what_they_are_told() {
     let house = House::start().await;
-    (house.camera(), house.microphone());
+    house.camera();
+    house.microphone();
     let invitation = house.meeting().await;
     let meeting = format!("{}#k={}", invitation.code, invitation.secret.unwrap());
     let files = ["--video", "camera.ivf", "--audio", "microphone.ogg"];

@@ -20,7 +20,8 @@ async fn codes_are_equal_after_each_join_and_leave() {
     let mut present: Vec<Client> = Vec::new();
     let mut codes = Vec::new();
     for step in 0..10 {
-        let leaves = present.len() > 1 && (present.len() == 5 || next(&mut random) % 3 == 0);
+        let leaves =
+            present.len() > 1 && (present.len() == 5 || next(&mut random).is_multiple_of(3));
         if leaves {
             let who = next(&mut random) % present.len();
             present.swap_remove(who).leave().await;
