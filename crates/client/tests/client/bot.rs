@@ -13,6 +13,7 @@ struct Bot {
     process: Child,
     orders: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
+    read: Vec<Value>,
 }
 
 impl Bot {
@@ -30,6 +31,7 @@ impl Bot {
         Self {
             orders: process.stdin.take().unwrap(),
             lines: BufReader::new(out).lines(),
+            read: Vec::new(),
             process,
         }
     }
@@ -39,18 +41,28 @@ impl Bot {
         self.orders.write_all(line.as_bytes()).await.unwrap();
     }
 
-    /// The next line that is as wished.
+    /// A line as wished, of those already read or the next.
     async fn line(&mut self, wished: impl Fn(&Value) -> bool) -> Value {
+        if let Some(line) = self.read.iter().find(|line| wished(line)) {
+            return line.clone();
+        }
+        self.next_line(wished).await
+    }
+
+    /// The next line as wished that has not been read.
+    async fn next_line(&mut self, wished: impl Fn(&Value) -> bool) -> Value {
         let reading = async {
             loop {
                 let line = self.lines.next_line().await.unwrap();
                 let line: Value = serde_json::from_str(&line.expect("the bot has ended")).unwrap();
+                self.read.push(line.clone());
                 if wished(&line) {
                     return line;
                 }
             }
         };
-        timeout(PATIENCE, reading).await.expect("no such line")
+        let found = timeout(PATIENCE, reading).await.ok();
+        found.unwrap_or_else(|| panic!("no such line: {:#?}", self.read))
     }
 }
 
@@ -108,7 +120,7 @@ async fn bots_check_what_they_hear_and_do_what_they_are_told() {
         .await;
     pair.order(json!({"do": "leave"})).await;
     for _ in 0..2 {
-        let summary = pair.line(is("summary")).await;
+        let summary = pair.next_line(is("summary")).await;
         assert_eq!(summary["ok"], true, "{summary}");
         assert_eq!(summary["counters"]["refused_header"], 0, "{summary}");
     }
