@@ -25,14 +25,15 @@ pub struct Process {
     seen: Vec<String>,
 }
 
-/// The program under test: `DARKTOWER_BIN`, or the one built beside the tests.
-fn program() -> PathBuf {
-    if let Some(path) = std::env::var_os("DARKTOWER_BIN") {
+/// A program of the house: the one that `variable` names, or the one built
+/// beside the tests.
+pub fn program(name: &str, variable: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
         return PathBuf::from(path);
     }
     let test = std::env::current_exe().expect("the path of this test");
     let built = test.ancestors().nth(2).expect("a target directory");
-    built.join("darktower")
+    built.join(name)
 }
 
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
@@ -51,7 +52,7 @@ impl Process {
     /// Starts `darktower <arguments>` in `directory` with `settings` as
     /// environment variables and no others of its prefix.
     pub fn start(arguments: &[&str], directory: &Path, settings: &[(&str, &str)]) -> Self {
-        let program = program();
+        let program = program("darktower", "DARKTOWER_BIN");
         assert!(
             program.exists(),
             "{} is not there: build it by `cargo build --package darktower`",
