@@ -113,13 +113,7 @@ async fn an_address_is_capped_and_freed_again() {
         "{refused:?}"
     );
     one.close(0, "");
-    let freed = async {
-        while server.connections() > 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        connect(&server, &client).await
-    };
-    soon("third", freed).await;
+    soon("third", connect_when_freed(&server, &client)).await;
 }
 
 #[tokio::test]
@@ -178,20 +172,17 @@ async fn a_restarted_server_is_noticed_at_once() {
         ..Tuning::default()
     };
     let client = Client::new(ServerTrust::Hashes(certs.hashes()), &tuning).unwrap();
-    let (here, there) = soon("session", connect(&server, &client)).await;
+    let target = url(server.local_addr(), "/");
+    // All that is the server's lives there and dies with it.
+    first.spawn(async move {
+        let _there = server.accept().await.unwrap().accept().await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let here = soon("session", client.connect(&target, &[])).await.unwrap();
     // Killed without a word; its successor knows nothing but the key.
     let killed = tokio::task::spawn_blocking(|| first.shutdown_timeout(Duration::from_secs(5)));
     soon("the end", killed).await.unwrap();
-    drop((server, there));
-    let rebound = async {
-        loop {
-            match Server::bind(config.clone()) {
-                Ok(server) => return server,
-                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-            }
-        }
-    };
-    let _successor = soon("the port", rebound).await;
+    let _successor = Server::bind(config).unwrap();
     let reason = soon("noticed", here.closed()).await;
     assert_eq!(reason.by, darktower_net::ClosedBy::Lost, "{reason}");
 }

@@ -14,19 +14,16 @@ async fn settings_leave_before_the_handshake_is_over() {
     let certs = certs();
     let mut config = Config::new(ANY, certs.clone());
     config.limits.authenticate_within = Duration::from_millis(500);
+    config.limits.per_address = 1;
     let server = Server::bind(config).unwrap();
     let addr = server.local_addr();
+    let client = client(&certs);
     let got = tokio::task::spawn_blocking(move || first_flight(&certs, addr));
     let got = soon("first flight", got).await.unwrap();
     // The control stream's type 0x00, then a SETTINGS frame, type 0x04 (RFC 9114 §6.2.1, §7.2.4).
     assert_eq!(got[..2], [0x00, 0x04]);
     // The handshake was never finished: that costs the server its deadline, no more.
-    let forgotten = async {
-        while server.connections() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    soon("forgotten", forgotten).await;
+    soon("forgotten", connect_when_freed(&server, &client)).await;
 }
 
 /// Sends the client's first packets and no other; returns what came on the server's first stream.

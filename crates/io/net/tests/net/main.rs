@@ -12,7 +12,8 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use darktower_net::{Certs, Client, Config, RecvStream, Server, ServerTrust, Session, Tuning, Url};
+use darktower_net::{Certs, Client, Config, ConnectError, RecvStream};
+use darktower_net::{Server, ServerTrust, Session, Tuning, Url};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -66,6 +67,23 @@ async fn pair_with(change: impl FnOnce(&mut Config)) -> Pair {
 async fn connect(server: &Server, client: &Client) -> (Session, Session) {
     let url = url(server.local_addr(), "/");
     let (here, there) = tokio::join!(client.connect(&url, &[]), async {
+        server.accept().await.unwrap().accept().await
+    });
+    (here.unwrap(), there.unwrap())
+}
+
+/// A session as soon as the server has forgotten somebody; until then it refuses at once.
+async fn connect_when_freed(server: &Server, client: &Client) -> (Session, Session) {
+    let url = url(server.local_addr(), "/");
+    let admitted = async {
+        loop {
+            match client.connect(&url, &[]).await {
+                Err(ConnectError::Connection(_)) => {}
+                other => return other,
+            }
+        }
+    };
+    let (here, there) = tokio::join!(admitted, async {
         server.accept().await.unwrap().accept().await
     });
     (here.unwrap(), there.unwrap())
