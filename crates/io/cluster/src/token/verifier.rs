@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use darktower_store::{Service, StateStore};
 use darktower_wire::token::{Audience, Claims, ISSUER, LIFETIME_S};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::{Jwks, LEEWAY_S, MAX_TOKEN_BYTES, TokenError, crypto};
 
 /// An unknown key id makes us look again at most this often.
-const REFRESH_EVERY: Duration = Duration::from_millis(500);
+pub(super) const REFRESH_EVERY: Duration = Duration::from_millis(500);
 
 /// A key that nobody publishes any more is trusted for this long: its global
 /// controller may have died a moment after it signed.
