@@ -60,8 +60,8 @@ pub struct ServerMessage {
     pub reply_to: u64,
     #[prost(uint32, repeated, tag = "2")]
     pub must_understand: ::prost::alloc::vec::Vec<u32>,
-    /// Grows by one with each message that changes the meeting's shared picture
-    /// (roster, tracks, keys); 0 on the others.
+    /// Grows with each message that changes the meeting's shared picture (roster,
+    /// tracks, keys); gaps are allowed; 0 on the others.
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
     #[prost(
