@@ -106,12 +106,12 @@ export class Meeting {
    * former snapshot the seat it belongs to is taken again instead.
    */
   enter(access: Access, options: { linkSecret: string | null; resume?: string | null }): void {
-    const common = { access, link_secret: options.linkSecret, traceparent: this.#traceparent() };
+    const asked = { access, link_secret: options.linkSecret, traceparent: this.#traceparent() };
     const resume = options.resume ?? null;
-    if (resume === null) this.#command({ do: "enter", ...common });
+    if (resume === null) this.#command({ do: "enter", ...asked });
     else {
       this.#joinAsked = true;
-      this.#command({ do: "resume", resume, ...common });
+      this.#command({ do: "resume", resume, ...asked });
     }
   }
 
