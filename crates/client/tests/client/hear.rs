@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::house::{House, PATIENCE, reach};
 
 /// Joins with both clips and plays them.
-async fn perform(client: &Client, name: &str, clips: &[Arc<Clip>]) {
+pub(crate) async fn perform(client: &Client, name: &str, clips: &[Arc<Clip>]) {
     let offers = clips.iter().map(|it| it.offer(name)).collect();
     let tracks = client.join(name, offers).await.unwrap();
     let clips = clips.to_vec();
@@ -31,7 +31,7 @@ async fn perform(client: &Client, name: &str, clips: &[Arc<Clip>]) {
 }
 
 /// `count` frames of each of two tracks.
-async fn frames(events: &mut Events, count: usize) -> BTreeMap<bool, Vec<Frame>> {
+pub(crate) async fn frames(events: &mut Events, count: usize) -> BTreeMap<bool, Vec<Frame>> {
     let mut seen = BTreeMap::<bool, Vec<Frame>>::new();
     while seen.len() < 2 || seen.values().any(|it| it.len() < count) {
         let next = timeout(PATIENCE, events.next_frame()).await;

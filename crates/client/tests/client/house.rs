@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use darktower_client::file::Clip;
 use darktower_client::{Api, Client, CreateMeeting, Events, Invitation, State};
 use darktower_cluster::token::Verifier;
@@ -25,28 +26,37 @@ pub(crate) struct House {
     pub(crate) url: String,
     pub(crate) dir: TempDir,
     _global: global::Running,
-    _meeting: meeting::Running,
-    _media: media::Running,
+    pub(crate) meeting: meeting::Running,
+    pub(crate) media: media::Running,
 }
 
 impl House {
     pub(crate) async fn start() -> Self {
+        Self::with(|_, _| {}, |_, _| {}).await
+    }
+
+    /// A house whose media handler is configured otherwise, and listened in on.
+    pub(crate) async fn with(
+        change: impl FnOnce(&Certs, &mut media::Config),
+        tap: impl Fn(media::Direction, &Bytes) + Send + Sync + 'static,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let state: Arc<dyn StateStore> = Arc::new(MemoryState::new());
         let certs = Certs::development(&[], None, SystemTime::now()).unwrap();
         let verifier = || Arc::new(Verifier::of_registry(state.clone()));
         let node = || NodeId(random_bytes().unwrap());
-        let config = media::Config {
+        let mut config = media::Config {
             listen: any,
             ..media::Config::default()
         };
+        change(&certs, &mut config);
         let deps = media::Deps {
             state: state.clone(),
             verifier: verifier(),
             certs: certs.clone(),
             node: node(),
-            tap: None,
+            tap: Some(Arc::new(tap)),
         };
         let media = media::start(config, deps).await.unwrap();
         let config = meeting::Config {
@@ -84,8 +94,8 @@ impl House {
             url,
             dir,
             _global: global,
-            _meeting: meeting,
-            _media: media,
+            meeting,
+            media,
         }
     }
 

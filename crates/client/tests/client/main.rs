@@ -5,3 +5,5 @@ mod bot;
 mod churn;
 mod hear;
 mod house;
+mod relay;
+mod secrecy;
