@@ -2,6 +2,7 @@
  * Cameras and microphones that can be recognised: a picture that carries its
  * own number in black and white blocks, and a tone.
  */
+import { execFileSync } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -73,4 +74,23 @@ export function toneMicrophone(hz: number): string {
   header.writeUInt32LE(samples.byteLength, 40);
   writeFileSync(path, Buffer.concat([header, Buffer.from(samples.buffer)]));
   return path;
+}
+
+/** The marked camera as a bot plays it: VP8 with a key frame each second. */
+export function markedClip(shade: number): string {
+  const out = join(directory, `mark-${shade}.ivf`);
+  return encoded(markedCamera(shade), out, "-c:v libvpx -b:v 900k -g 30 -deadline realtime -cpu-used 8 -f ivf");
+}
+
+/** The tone as a bot plays it: Opus. */
+export function toneClip(hz: number): string {
+  return encoded(toneMicrophone(hz), join(directory, `tone-${hz}.ogg`), "-c:a libopus -b:a 48k -f ogg");
+}
+
+/** One encoding by ffmpeg, made once. */
+export function encoded(from: string, to: string, how: string): string {
+  if (existsSync(to)) return to;
+  execFileSync("ffmpeg", ["-hide_banner", "-loglevel", "error", "-y", "-i", from, ...how.split(" "), `${to}.part`]);
+  renameSync(`${to}.part`, to);
+  return to;
 }

@@ -4,13 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { builtBinary } from "./built.ts";
 
 const START_MS = 30_000;
-
-function binary(): string {
-  return process.env["DARKTOWER_BIN"] ?? fileURLToPath(new URL("../../../target/debug/darktower", import.meta.url));
-}
 
 export class Server {
   readonly url: string;
@@ -29,7 +25,7 @@ export class Server {
   /** Starts all services in one process; `env` adds settings. */
   static async start(env: Record<string, string> = {}): Promise<Server> {
     const directory = mkdtempSync(join(tmpdir(), "darktower-e2e-"));
-    const child = spawn(binary(), [], {
+    const child = spawn(builtBinary("darktower", "DARKTOWER_BIN"), [], {
       cwd: directory,
       env: {
         ...process.env,

@@ -1,7 +1,6 @@
 import { expect, test } from "@playwright/test";
 import { makeMeeting, percentile, Person } from "../lib/browser.ts";
-import { MARK } from "../lib/media.ts";
-import type { Sighting } from "../lib/probe.ts";
+import { judge } from "../lib/marks.ts";
 import { Server } from "../lib/server.ts";
 
 let server: Server;
@@ -24,22 +23,6 @@ test.afterAll(async () => {
   await ben?.leaveMachine();
   await server?.stop();
 });
-
-/** How many steps forward the mark made, and how long each took to arrive. */
-function judge(seen: Sighting[], sent: Sighting[]): { steps: number; backwards: number; latencies: number[] } {
-  let steps = 0;
-  let backwards = 0;
-  for (let i = 1; i < seen.length; i++) {
-    const step = (seen[i]!.mark - seen[i - 1]!.mark + MARK.frames) % MARK.frames;
-    if (step > MARK.frames / 2) backwards++;
-    else steps++;
-  }
-  const latencies = seen.flatMap(({ mark, at }) => {
-    const from = sent.filter((one) => one.mark === mark && one.at <= at).at(-1);
-    return from === undefined || at - from.at > 3000 ? [] : [at - from.at];
-  });
-  return { steps, backwards, latencies };
-}
 
 async function watched(from: Person, to: Person): Promise<void> {
   const [sent, seen] = await Promise.all([
