@@ -25,7 +25,7 @@ use std::io::Write as _;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 use export::Export;
@@ -90,15 +90,21 @@ const SECONDS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
+/// Who may log what. These libraries print whole CONNECT requests, the tokens in
+/// their URLs included, and warn of every closed tab: never more than errors.
+fn targets(level: &str) -> Result<Targets, Error> {
+    let targets: Targets = level.parse().map_err(|_| Error::Level(level.to_owned()))?;
+    Ok(targets
+        .with_target("web_transport_quinn", LevelFilter::ERROR)
+        .with_target("web_transport_proto", LevelFilter::ERROR))
+}
+
 impl Telemetry {
     /// Installs log, traces and metrics for this process, which says in spans
     /// that it is `service`. With an OTLP endpoint it has to be called within
     /// a tokio runtime.
     pub fn install(config: &Config, service: &'static str) -> Result<Self, Error> {
-        let targets: Targets = config
-            .level
-            .parse()
-            .map_err(|_| Error::Level(config.level.clone()))?;
+        let targets = targets(&config.level)?;
         let export = match config.otlp_endpoint.as_str() {
             "" => None,
             endpoint => Some(Export::to(endpoint, service)?),

@@ -185,3 +185,18 @@ fn an_unusable_level_is_named() {
     let error = crate::Telemetry::install(&config, "test").unwrap_err();
     assert!(error.to_string().contains("loud=very"));
 }
+
+#[test]
+fn libraries_that_print_tokens_are_silent_at_every_level() {
+    use tracing::Level;
+    for level in ["trace", "debug,web_transport_quinn=trace"] {
+        let targets = super::targets(level).unwrap();
+        assert!(targets.would_enable("darktower_net", &Level::DEBUG));
+        for library in ["web_transport_quinn", "web_transport_proto"] {
+            assert!(
+                !targets.would_enable(library, &Level::WARN),
+                "{library} at {level}"
+            );
+        }
+    }
+}

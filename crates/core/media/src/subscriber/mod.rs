@@ -5,7 +5,7 @@ mod audio;
 mod video;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use darktower_wire::Code;
@@ -220,6 +220,8 @@ pub struct Subscriber {
     config: Config,
     connected: bool,
     streams: BTreeMap<u64, Incoming>,
+    /// Streams given up here of which bytes may still be under way.
+    stopped: BTreeSet<u64>,
     partial: usize,
     tracks: BTreeMap<TrackId, State>,
     outputs: VecDeque<Output>,
@@ -233,6 +235,7 @@ impl Subscriber {
             config,
             connected: false,
             streams: BTreeMap::new(),
+            stopped: BTreeSet::new(),
             partial: 0,
             tracks: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -252,6 +255,7 @@ impl Subscriber {
             Input::Disconnected => {
                 self.connected = false;
                 self.streams.clear();
+                self.stopped.clear();
                 self.partial = 0;
                 for state in self.tracks.values_mut() {
                     state.video.streams_gone();
@@ -343,6 +347,9 @@ impl Subscriber {
         fin: bool,
         opener: &mut dyn Opener,
     ) {
+        if self.stopped.contains(&stream) {
+            return;
+        }
         let incoming = self.streams.entry(stream).or_insert_with(|| Incoming {
             decoder: GroupDecoder::default(),
             group: None,
@@ -397,6 +404,11 @@ impl Subscriber {
     fn stop(&mut self, stream: u64, code: Code) {
         if self.streams.contains_key(&stream) {
             self.stream_over(stream);
+            self.stopped.insert(stream);
+            // What was under way to the oldest has long arrived.
+            if self.stopped.len() > self.config.streams {
+                self.stopped.pop_first();
+            }
             self.outputs.push_back(Output::Stop { stream, code });
         }
     }

@@ -3,6 +3,7 @@
 mod forwarding;
 mod meeting;
 mod pair;
+mod stopped;
 mod properties;
 mod receiving;
 mod sealing;

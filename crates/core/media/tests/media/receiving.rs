@@ -290,8 +290,8 @@ fn a_key_frame_is_asked_for_when_none_comes() {
 fn what_lies_is_stopped() {
     let mut end = End::new();
     for (stream, bytes) in [
-        (1, vec![9, 9, 9]),
-        (2, vec![STREAM_GROUP, 0xff, 0xff, 0xff, 0xff]),
+        (91, vec![9, 9, 9]),
+        (92, vec![STREAM_GROUP, 0xff, 0xff, 0xff, 0xff]),
     ] {
         let bytes = Bytes::from(bytes);
         let outputs = end.tell(
@@ -304,14 +304,14 @@ fn what_lies_is_stopped() {
         );
         let stopped =
             |one: &Output| matches!(one, Output::Stop { stream: at, .. } if *at == stream);
-        assert!(stream == 2 || outputs.iter().any(stopped), "{outputs:?}");
+        assert!(stream == 92 || outputs.iter().any(stopped), "{outputs:?}");
     }
     // A frame announced and never sent is given up.
     let outputs = end.tell(600, Input::Tick);
     assert!(
         outputs
             .iter()
-            .any(|one| matches!(one, Output::Stop { stream: 2, .. })),
+            .any(|one| matches!(one, Output::Stop { stream: 92, .. })),
         "{outputs:?}"
     );
     assert_eq!(end.frames(601, picture(1, 0)), [(1, 0)]);
