@@ -37,11 +37,16 @@ async function fitsWidth(page: Page): Promise<void> {
   expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
 }
 
-test("every page is accessible, dark and light, wide and narrow", async () => {
-  await withPeople(1, async ({ page }) => {
-    for (const colorScheme of ["dark", "light"] as const) {
+const looks = [
+  { colorScheme: "dark", viewport: { width: 1280, height: 800 } },
+  { colorScheme: "light", viewport: { width: 390, height: 844 } },
+] as const;
+
+for (const { colorScheme, viewport } of looks) {
+  test(`every page is accessible, ${colorScheme} and ${viewport.width} px wide`, async () => {
+    await withPeople(1, async ({ page }) => {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      await page.setViewportSize(colorScheme === "dark" ? { width: 1280, height: 800 } : { width: 390, height: 844 });
+      await page.setViewportSize(viewport);
       await page.goto(server.url);
       await accessible(page);
       await fitsWidth(page);
@@ -66,9 +71,9 @@ test("every page is accessible, dark and light, wide and narrow", async () => {
       await page.getByRole("button", { name: "Leave meeting" }).click();
       await page.getByRole("heading", { name: "You left the meeting" }).waitFor();
       await accessible(page);
-    }
+    });
   });
-});
+}
 
 test("dialogs keep the focus, close on Escape and give it back", async () => {
   await withPeople(1, async (ada) => {
@@ -202,13 +207,15 @@ test("a host removes somebody, and ends the meeting for all", async () => {
 });
 
 test("a full meeting is told as such", async () => {
-  await withPeople(2, async (ada, ben) => {
-    const answer = await ada.context.request.post(`${server.url}/api/v1/meetings`, { data: { max_participants: 1 } });
+  await withPeople(3, async (ada, ben, cleo) => {
+    const data = { max_participants: 2, key_in_link: false };
+    const answer = await ada.context.request.post(`${server.url}/api/v1/meetings`, { data });
     const { meeting } = (await answer.json()) as { meeting: { code: string } };
     const link = `${server.url}/m/${meeting.code}`;
     await ada.goIn(link, "Ada");
-    await ben.page.goto(`${link}?join=1&name=Ben`);
-    await expect(ben.page.getByRole("heading", { name: "The meeting is full" })).toBeVisible();
+    await ben.goIn(link, "Ben");
+    await cleo.page.goto(`${link}?join=1&name=Cleo`);
+    await expect(cleo.page.getByRole("heading", { name: "The meeting is full" })).toBeVisible();
   });
 });
 
