@@ -26,6 +26,7 @@ pub(crate) struct House {
     pub(crate) url: String,
     pub(crate) dir: TempDir,
     _global: global::Running,
+    pub(crate) certs: Certs,
     pub(crate) meeting: meeting::Running,
     pub(crate) media: media::Running,
 }
@@ -83,7 +84,7 @@ impl House {
         let deps = global::Deps {
             database: Arc::new(database),
             state,
-            certs: Some(certs),
+            certs: Some(certs.clone()),
             metrics: None,
             timing: Timing::default(),
         };
@@ -93,6 +94,7 @@ impl House {
             api: Api::new(&url).unwrap(),
             url,
             dir,
+            certs,
             _global: global,
             meeting,
             media,

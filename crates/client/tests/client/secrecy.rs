@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use darktower_client::file::Clip;
-use darktower_client::{Client, Command, Counters, CreateMeeting, Events, Invitation};
-use darktower_client::{Frame, ParticipantId, Phase, State};
+use darktower_client::{Client, Command, Counters, CreateMeeting, Event, Events, Invitation};
+use darktower_client::{Frame, Notice, ParticipantId, Phase, State};
 use darktower_media_handler::Direction;
 use tokio::time::timeout;
 
@@ -200,14 +200,23 @@ async fn whom_the_host_removes_is_out_of_the_keys() {
     assert_eq!(codes.len(), 1, "the same code on every screen");
     frames(&mut to_eve, 5).await;
 
-    // Only the host may.
     let whom = me(&eve.state().borrow());
-    bob.wish(Command::Remove { participant: whom })
-        .await
-        .unwrap();
-    ada.wish(Command::Remove { participant: whom })
-        .await
-        .unwrap();
+    let remove = Command::Remove { participant: whom };
+    bob.wish(remove.clone()).await.unwrap();
+    let refusal = async {
+        loop {
+            if let Event::Notice {
+                notice: Notice::Refused { code, .. },
+                ..
+            } = to_bob.next().await.unwrap()
+            {
+                return code;
+            }
+        }
+    };
+    let refusal = timeout(PATIENCE, refusal).await.unwrap();
+    assert_eq!(refusal, "forbidden", "only the host may");
+    ada.wish(remove).await.unwrap();
     let out = reach(&eve, "the removal", |it| {
         matches!(it.phase, Phase::Failed | Phase::Ended)
     })
