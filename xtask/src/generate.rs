@@ -16,6 +16,11 @@ pub(crate) fn generate(root: &Path, check: bool) -> Result<()> {
     prost_build::Config::new()
         .out_dir(&scratch)
         .bytes(["."])
+        // They carry secrets; `wire::secret` prints the rest.
+        .skip_debug([
+            "darktower.signal.v1.Joined",
+            "darktower.signal.v1.MediaAssignment",
+        ])
         .compile_fds(wire)?;
     let cluster = protox::compile(["cluster/v1/cluster.proto"], [&proto])?;
     tonic_prost_build::configure()

@@ -177,7 +177,7 @@ impl Client {
         let origin = Instant::now();
         let enter = Command::Enter {
             access: Box::new(access),
-            link_secret,
+            link_secret: link_secret.map(Into::into),
             traceparent,
         };
         let shell = shell::Shell::new(origin, shown, events, flags.clone());

@@ -187,7 +187,7 @@ impl Shell {
                     link,
                     url,
                     certificate_sha256,
-                } => self.end(link).connect(url, certificate_sha256),
+                } => self.end(link).connect(url.0, certificate_sha256),
                 Output::Close { link, code } => self.end(link).close(code),
                 Output::OpenUni {
                     link,

@@ -1,5 +1,6 @@
 //! What the person, or the program that stands for one, wants.
 
+use darktower_wire::Secret;
 use darktower_wire::ids::ParticipantId;
 use darktower_wire::signal::{Kind, Layer, Source, TrackDescription};
 use serde::Deserialize;
@@ -17,7 +18,7 @@ pub enum Command {
         access: Box<Access>,
         /// Secret of the invitation link, base64url, where it had one.
         #[serde(default)]
-        link_secret: Option<String>,
+        link_secret: Option<Secret<String>>,
         /// W3C trace context of the click.
         #[serde(default)]
         traceparent: String,
@@ -27,10 +28,10 @@ pub enum Command {
         /// The API's answer.
         access: Box<Access>,
         /// [`State::resume`](crate::State::resume) of that life.
-        resume: String,
+        resume: Secret<String>,
         /// Secret of the invitation link, base64url, where it had one.
         #[serde(default)]
-        link_secret: Option<String>,
+        link_secret: Option<Secret<String>>,
         /// W3C trace context.
         #[serde(default)]
         traceparent: String,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use darktower_wire::Code;
 use darktower_wire::framing::{self, Decoder, MAX_MEDIA_CONTROL};
 use darktower_wire::media_control::{
     ClientControl, Hello, KeyFrameWanted, Ping, ServerControl, client_control, server_control,
 };
 use darktower_wire::signal::MediaAssignment;
+use darktower_wire::{Code, Secret};
 
 use crate::access::Door;
 use crate::output::StreamId;
@@ -34,7 +34,7 @@ pub(crate) const CONTROL_STREAM: StreamId = 0;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
     Connect {
-        url: String,
+        url: Secret<String>,
         certificate_sha256: Vec<[u8; 32]>,
     },
     Close(Code),
@@ -274,7 +274,7 @@ impl MediaLink {
         }
         let certificate_sha256 = target.certificate_sha256.clone();
         self.effects.push_back(Effect::Connect {
-            url,
+            url: url.into(),
             certificate_sha256,
         });
         self.phase = Phase::Connecting { since: now };

@@ -1,9 +1,9 @@
 //! What the shell has to do, in order.
 
 use bytes::Bytes;
-use darktower_wire::Code;
 use darktower_wire::ids::TrackId;
 use darktower_wire::media::AudioLevel;
+use darktower_wire::{Code, Secret};
 use serde::Serialize;
 
 /// One of the two connections of a participant.
@@ -27,8 +27,8 @@ pub enum Output {
     Connect {
         /// Which.
         link: Link,
-        /// Complete URL. Its query holds a secret: do not log it.
-        url: String,
+        /// Complete URL; its query opens the door.
+        url: Secret<String>,
         /// Certificates that may answer; empty: public roots decide.
         certificate_sha256: Vec<[u8; 32]>,
     },

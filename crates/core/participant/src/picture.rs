@@ -52,8 +52,8 @@ pub(crate) fn of(attendance: &Attendance) -> State {
             })
             .collect(),
         resume: session.resume_token.as_ref().map(|token| {
-            let text = [&attendance.me.0[..], token].concat();
-            URL_SAFE_NO_PAD.encode(text)
+            let text = [&attendance.me.0[..], &token[..]].concat();
+            URL_SAFE_NO_PAD.encode(text).into()
         }),
         counters: counters(attendance),
     }

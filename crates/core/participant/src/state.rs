@@ -1,6 +1,7 @@
 //! What a screen shows: one plain picture of everything, made anew whenever
 //! something changes.
 
+use darktower_wire::Secret;
 use serde::Serialize;
 
 use crate::command::TrackSource;
@@ -26,8 +27,8 @@ pub struct State {
     pub e2ee: KeysState,
     /// Own publications.
     pub tracks: Vec<OwnTrack>,
-    /// What takes the seat again after a reload. A secret: keep it in the tab.
-    pub resume: Option<String>,
+    /// What takes the seat again after a reload; keep it in the tab.
+    pub resume: Option<Secret<String>>,
     /// Counts since the start.
     pub counters: Counters,
 }

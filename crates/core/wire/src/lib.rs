@@ -14,6 +14,7 @@ pub mod framing;
 pub mod ids;
 pub mod media;
 pub mod mls;
+pub mod secret;
 pub mod token;
 pub mod varint;
 #[cfg(feature = "vectors")]
@@ -32,4 +33,5 @@ pub mod signal;
 pub mod media_control;
 
 pub use code::Code;
+pub use secret::Secret;
 pub use varint::DecodeError;

@@ -45,7 +45,7 @@ impl World {
                             Event::MediaOpened {
                                 end: at,
                                 connection,
-                                url,
+                                url: url.0,
                             },
                         );
                     }
@@ -135,7 +135,8 @@ impl World {
         while let Some(output) = self.meeting.poll() {
             match output {
                 meeting::Output::Send { session, message } => {
-                    if let Some(&end) = self.signals.get(&session) {
+                    let end = self.signals.get(&session).copied();
+                    if let Some(end) = end.filter(|end| !self.is_kept_from(*end)) {
                         let connection = self.ends[end].connection[0];
                         let bytes = framing::encode(&message);
                         let at = self.now + self.ends[end].round_trip / 2;
@@ -150,7 +151,8 @@ impl World {
                     }
                 }
                 meeting::Output::Close { session, code } => {
-                    if let Some(end) = self.signals.remove(&session) {
+                    let end = self.signals.remove(&session);
+                    if let Some(end) = end.filter(|end| !self.is_kept_from(*end)) {
                         let connection = self.ends[end].connection[0];
                         let at = self.now + self.ends[end].round_trip / 2;
                         let link = Link::Signal;
@@ -179,6 +181,10 @@ impl World {
             let Some(&end) = self.medias.get(&session) else {
                 continue;
             };
+            self.leak(end, &what);
+            if self.is_kept_from(end) {
+                continue;
+            }
             let connection = self.ends[end].connection[1];
             let at = self.now + self.ends[end].round_trip / 2;
             self.queue.send(

@@ -16,11 +16,11 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, ParticipantId};
 use darktower_wire::signal::{
     self, ServerMessage, client_message::Body as Asked, server_message::Body,
 };
+use darktower_wire::{Code, Secret};
 use prost::Message as _;
 
 pub use api::{
@@ -58,7 +58,7 @@ struct Session {
     stage: Stage,
     entropy: api::Entropy,
     /// The resume token it came with.
-    token: Option<Bytes>,
+    token: Option<Secret<Bytes>>,
     heard: Duration,
     /// When its allowance of messages is whole again.
     spent_until: Duration,

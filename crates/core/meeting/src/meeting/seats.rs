@@ -30,7 +30,7 @@ impl Meeting {
             role,
             stage: Stage::Opened,
             entropy,
-            token,
+            token: token.map(Into::into),
             heard: self.now,
             spent_until: self.now,
             awaiting: Default::default(),
@@ -185,7 +185,7 @@ impl Meeting {
         if entry.token.is_none() {
             let token = resume_token(&self.id.0, from.participant, &entry.entropy.resume);
             seat.resume_sha256 = sha256(&token);
-            entry.token = Some(token);
+            entry.token = Some(token.into());
         }
         seat.ticket_sha256 = sha256(&entry.entropy.ticket);
         seat.away_until_ms = 0;
@@ -213,7 +213,7 @@ impl Meeting {
         let joined = Joined {
             meeting: self.records.meeting.clone(),
             participant_id: from.participant.to_vec().into(),
-            resume_token: token.unwrap_or_default(),
+            resume_token: token.unwrap_or_default().0,
             seat_ttl_s: self.config.seat_ttl.as_secs() as u32,
             participants: self.records.seats.iter().map(participant).collect(),
             media: self.assignment(from.session),

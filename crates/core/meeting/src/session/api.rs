@@ -4,11 +4,11 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use darktower_wire::Code;
 use darktower_wire::ids::{ParticipantId, TrackId};
 use darktower_wire::signal::{
     ClientMessage, KeyCommit, KeyState, MediaAssignment, Meeting, Publish, Role, ServerMessage,
 };
+use darktower_wire::{Code, Secret};
 
 /// How patient a session is. The defaults are the product's.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,7 +134,7 @@ pub enum Output {
     Connect {
         /// The resume token for the CONNECT, or `None` for a join token. A join
         /// token opens one session: where it was used up, get another one.
-        resume: Option<Bytes>,
+        resume: Option<Secret<Bytes>>,
     },
     /// Close the connection (or stop connecting). Answer with nothing.
     Disconnect {
@@ -341,8 +341,8 @@ pub struct State {
     pub own_tracks: BTreeMap<u32, OwnTrack>,
     /// Tracks of others that are not wanted.
     pub unwanted: std::collections::BTreeSet<TrackId>,
-    /// Takes the seat again, also after a reload. A secret.
-    pub resume_token: Option<Bytes>,
+    /// Takes the seat again, also after a reload.
+    pub resume_token: Option<Secret<Bytes>>,
     /// The last round trip of a ping.
     pub rtt: Option<Duration>,
 }

@@ -151,7 +151,7 @@ impl Session {
         self.state.meeting = joined.meeting;
         self.state.me = ParticipantId::from_slice(&joined.participant_id).ok();
         if !joined.resume_token.is_empty() {
-            self.state.resume_token = Some(joined.resume_token);
+            self.state.resume_token = Some(joined.resume_token.into());
         }
         self.seat_ttl = Some(Duration::from_secs(joined.seat_ttl_s.into()));
         self.state.participants = joined

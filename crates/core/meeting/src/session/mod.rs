@@ -8,9 +8,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use darktower_wire::Code;
 use darktower_wire::ids::TrackId;
 use darktower_wire::signal::{self, ClientMessage, KeyCommit, Publish, client_message::Body};
+use darktower_wire::{Code, Secret};
 
 pub use api::{
     Attendance, Config, Failure, Input, KeyEvent, KeySaid, Link, Output, OwnTrack, Phase, State,
@@ -95,7 +95,7 @@ impl Session {
     /// A session that takes a held seat again after this end lost its memory (a
     /// page was loaded anew): the keys are lost, the tracks it left are taken
     /// back. It connects at once.
-    pub fn resume(now: Duration, config: Config, seed: u64, resume_token: Bytes) -> Self {
+    pub fn resume(now: Duration, config: Config, seed: u64, resume_token: Secret<Bytes>) -> Self {
         let mut session = Self::new(config, seed);
         session.state.phase = Phase::Reconnecting;
         session.state.resume_token = Some(resume_token);

@@ -283,7 +283,7 @@ impl World {
                     let end = &mut self.ends[n];
                     end.live = Some(session);
                     let credential = match resume {
-                        Some(token) => Credential::Resume(token),
+                        Some(token) => Credential::Resume(token.0),
                         None => Credential::Token {
                             participant: end.id,
                             role: end.role,

@@ -14,10 +14,10 @@ use darktower_e2ee::LinkSecret;
 use darktower_media::{Kind, Publisher, Subscriber, publisher, subscriber};
 use darktower_meeting::session;
 use darktower_meeting::{Session, session::Input as Told};
-use darktower_wire::Code;
 use darktower_wire::framing::{Decoder, MAX_SIGNAL};
 use darktower_wire::ids::{ParticipantId, TrackId};
 use darktower_wire::signal::{self, KeyState};
+use darktower_wire::{Code, Secret};
 use prost::Message;
 
 use crate::access::Access;
@@ -80,7 +80,7 @@ impl Attendance {
         now: Duration,
         wall: u64,
         access: Access,
-        link_secret: Option<String>,
+        link_secret: Option<Secret<String>>,
         traceparent: String,
     ) -> Result<Self, Code> {
         let me = access.participant_id;
@@ -98,7 +98,7 @@ impl Attendance {
         wall: u64,
         access: Access,
         resume: &str,
-        link_secret: Option<String>,
+        link_secret: Option<Secret<String>>,
         traceparent: String,
     ) -> Result<Self, Code> {
         let resume = URL_SAFE_NO_PAD
@@ -107,7 +107,7 @@ impl Attendance {
         let (me, token) = resume.split_at_checked(16).ok_or(Code::ResumeUnknown)?;
         let me = ParticipantId::from_slice(me).map_err(|_| Code::ResumeUnknown)?;
         let config = session::Config::default();
-        let session = Session::resume(now, config, seed(me), Bytes::copy_from_slice(token));
+        let session = Session::resume(now, config, seed(me), Bytes::copy_from_slice(token).into());
         let mut this = Self::new(wall, access, me, session, link_secret, traceparent)?;
         this.drain_session(now, wall);
         Ok(this)
@@ -118,7 +118,7 @@ impl Attendance {
         access: Access,
         me: ParticipantId,
         session: Session,
-        link_secret: Option<String>,
+        link_secret: Option<Secret<String>>,
         traceparent: String,
     ) -> Result<Self, Code> {
         let link = match link_secret {

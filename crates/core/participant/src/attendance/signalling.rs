@@ -8,10 +8,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use darktower_media::{Kind, publisher, subscriber};
 use darktower_meeting::session::{self, Input as Told, KeyEvent, KeySaid, Phase};
-use darktower_wire::Code;
 use darktower_wire::framing;
 use darktower_wire::ids::{Epoch, ParticipantId, TrackId};
 use darktower_wire::signal::{self, ServerMessage, TrackDescription};
+use darktower_wire::{Code, Secret};
 use prost::Message;
 
 use super::{Attendance, Offer, SIGNAL_STREAM};
@@ -112,17 +112,17 @@ impl Attendance {
         }
     }
 
-    pub(super) fn signal_url(&self, resume: Option<Bytes>) -> String {
+    pub(super) fn signal_url(&self, resume: Option<Secret<Bytes>>) -> Secret<String> {
         let door = &self.access.signal;
         let mut url = match resume {
-            Some(token) => format!("{}?resume={}", door.url, URL_SAFE_NO_PAD.encode(token)),
+            Some(token) => format!("{}?resume={}", door.url, URL_SAFE_NO_PAD.encode(&token[..])),
             None => format!("{}?token={}", door.url, door.token),
         };
         if !self.traceparent.is_empty() {
             url.push_str("&traceparent=");
             url.push_str(&self.traceparent);
         }
-        url
+        url.into()
     }
 
     /// The session's picture changed: follow the others' tracks, tell who came

@@ -153,6 +153,7 @@ pub struct Lobby {
     pub media: ::core::option::Option<MediaAssignment>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct Joined {
     #[prost(message, optional, tag = "1")]
     pub meeting: ::core::option::Option<Meeting>,
@@ -338,6 +339,7 @@ pub struct Subscribe {
     pub wanted: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct MediaAssignment {
     /// WebTransport URL without query.
     #[prost(string, tag = "1")]

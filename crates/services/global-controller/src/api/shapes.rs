@@ -19,7 +19,7 @@ pub(crate) struct NewMeeting {
 }
 
 /// A meeting that was created, and the creator's rights to it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Created {
     pub(crate) meeting: Meeting,
     /// Gives the host's rights to whoever has it; shown this once.
@@ -49,7 +49,7 @@ pub(crate) struct Meeting {
 }
 
 /// Everything joining takes.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Join {
     pub(crate) meeting: Meeting,
     /// Who the caller will be in it: 32 hexadecimal digits.
@@ -63,7 +63,7 @@ pub(crate) struct Join {
 }
 
 /// A WebTransport session to open.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Link {
     #[schema(example = "https://127.0.0.1:4433/v1/signal")]
     pub(crate) url: String,
@@ -120,7 +120,7 @@ pub(crate) enum Grant {
 }
 
 /// An access token.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Token {
     pub(crate) access_token: String,
     /// Seconds it is valid.
