@@ -203,7 +203,10 @@ fn messages_are_cut_out_of_a_byte_stream() {
     let mut seen = 0;
     for byte in bytes {
         decoder.push(&[byte]);
-        while let Some(read) = decoder.next_message::<ClientMessage>().expect("well formed") {
+        while let Some(read) = decoder
+            .next_message::<ClientMessage>()
+            .expect("well formed")
+        {
             assert_eq!(read, message);
             seen += 1;
         }

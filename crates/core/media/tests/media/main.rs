@@ -3,8 +3,8 @@
 mod forwarding;
 mod meeting;
 mod pair;
-mod stopped;
 mod properties;
 mod receiving;
 mod sealing;
 mod sending;
+mod stopped;
