@@ -50,6 +50,34 @@ fn all_in_one_serves_and_stops() {
 }
 
 #[test]
+fn the_api_is_served_by_tls_1_3_and_advertises_http_3() {
+    let place = Place::new();
+    let mut process = place.start("all", &[]);
+    let ready = process.ready();
+    let url = format!("https://{}/api/v1/health", text(&ready["https"]));
+    for version in ["--http1.1", "--http2"] {
+        let answer = std::process::Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                "--insecure",
+                "--tlsv1.3",
+                "--max-time",
+                "20",
+            ])
+            .args(["--include", version, &url])
+            .output()
+            .expect("curl is there");
+        let said = String::from_utf8_lossy(&answer.stdout).to_lowercase();
+        assert!(answer.status.success(), "{answer:?}");
+        let spoken = format!("http/{} 200", &version[6..]);
+        assert!(said.starts_with(&spoken), "{said}");
+        assert!(said.contains("alt-svc: h3="), "{said}");
+        assert!(said.contains("content-security-policy:"), "{said}");
+    }
+}
+
+#[test]
 fn three_processes_find_one_another() {
     let place = Place::new();
     let mut apart = place.apart();
