@@ -206,10 +206,8 @@ impl Way {
                 bytes[at] ^= 1 << (back % 8);
             }
             Some(Lie::Anothers) => {
-                let others = payloads.iter();
-                let other = others
-                    .filter(|(it, _)| it.0 == video && it.1 != track)
-                    .next();
+                let mut others = payloads.iter();
+                let other = others.find(|(it, _)| it.0 == video && it.1 != track);
                 if let Some((_, payload)) = other {
                     bytes.truncate(frame.payload_at);
                     bytes.extend_from_slice(payload);
