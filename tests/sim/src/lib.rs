@@ -11,4 +11,4 @@ mod network;
 mod world;
 
 pub use network::Queue;
-pub use world::{End, World};
+pub use world::{End, Plot, World};

@@ -35,10 +35,14 @@ impl World {
     pub(super) fn credential(&self, url: &str) -> Credential {
         let query = url.split_once('?').map_or("", |(_, query)| query);
         match query.split_once('=') {
-            Some(("token", id)) => Credential::Token {
-                participant: id.parse().unwrap_or_default(),
-                role: Role::Guest,
-            },
+            Some(("token", id)) => {
+                let participant = id.parse().unwrap_or_default();
+                let role = match self.host == Some(participant) {
+                    true => Role::Host,
+                    false => Role::Guest,
+                };
+                Credential::Token { participant, role }
+            }
             Some((_, token)) => {
                 Credential::Resume(URL_SAFE_NO_PAD.decode(token).unwrap_or_default().into())
             }

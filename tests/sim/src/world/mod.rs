@@ -4,6 +4,7 @@ mod door;
 mod effects;
 mod end;
 mod events;
+mod plot;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::network::Queue;
 pub use end::End;
 use end::{AUDIO, VIDEO};
 use events::Event;
+pub use plot::Plot;
 
 const WALL: u64 = 1_790_000_000_000;
 
@@ -49,19 +51,28 @@ pub struct World {
     pub capturing: bool,
     /// Flips a bit of what the handler sends to participants, one in so many.
     pub tamper_one_in: Option<u64>,
+    /// What controller and handler do together.
+    pub plot: Option<Plot>,
+    /// The first to come.
+    host: Option<ParticipantId>,
 }
 
 const SECRET: &str = "AAECAwQFBgcICQoLDA0ODw";
 
 impl World {
-    /// An empty meeting whose dice fall as `seed` says.
+    /// An empty meeting whose dice fall as `seed` says, and whose keys need the secret of the link.
     pub fn new(seed: u64) -> Self {
+        Self::with(seed, true)
+    }
+
+    /// The same, whose keys need the secret of the link or not.
+    pub fn with(seed: u64, key_in_link: bool) -> Self {
         let record = signal::Meeting {
             id: MeetingId([9; 16]).to_vec().into(),
             code: "abc-defg-hij".to_owned(),
             title: "Simulated".to_owned(),
             max_participants: 100,
-            key_in_link: true,
+            key_in_link,
         };
         let meeting = Meeting::new(meeting::Config::default(), record, Duration::ZERO, WALL)
             .unwrap_or_else(|error| unreachable!("the id has 16 bytes: {error}"));
@@ -76,10 +87,12 @@ impl World {
             signals: BTreeMap::new(),
             medias: BTreeMap::new(),
             next_session: 1,
-            key_in_link: true,
+            key_in_link,
             changed: true,
             capturing: true,
             tamper_one_in: None,
+            plot: None,
+            host: None,
         };
         let assignment = signal::MediaAssignment {
             url: "https://media/v1/media".into(),
@@ -100,14 +113,21 @@ impl World {
         std::array::from_fn(|_| self.random.next_u64() as u8)
     }
 
-    /// Somebody opens the link `round_trip` away; cold, they join at once.
+    /// Somebody opens the link `round_trip` away; cold, they join at once. The first is the host.
     pub fn enter(&mut self, round_trip: Duration) -> usize {
+        let secret = self.key_in_link.then_some(SECRET);
+        self.enter_with(round_trip, secret)
+    }
+
+    /// Somebody comes with another secret (base64url), or none.
+    pub fn enter_with(&mut self, round_trip: Duration, link_secret: Option<&str>) -> usize {
         let id = ParticipantId(self.random_bytes());
+        self.host.get_or_insert(id);
         let access = self.access(id);
         let end = self.ends.len();
         self.ends.push(End::new(self.now, round_trip));
         let command = serde_json::json!({
-            "do": "enter", "access": access, "link_secret": SECRET,
+            "do": "enter", "access": access, "link_secret": link_secret,
         });
         self.command(end, command);
         end

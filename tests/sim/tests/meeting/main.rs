@@ -1,5 +1,8 @@
 //! Whole meetings: everybody sees and hears everybody, through whatever comes.
 
+mod faults;
+mod secrecy;
+
 use std::time::Duration;
 
 use darktower_link::Random;
