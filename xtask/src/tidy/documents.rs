@@ -48,6 +48,41 @@ pub(super) fn links(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Ve
     faults
 }
 
+/// The page that says which test shows what.
+const TESTS: &str = "docs/testing.md";
+
+/// Functions defined in a Rust file, by name.
+pub(super) fn functions(path: &str, text: &str) -> Vec<String> {
+    if !path.ends_with(".rs") {
+        return Vec::new();
+    }
+    let definitions = text.lines().filter_map(|line| line.split_once("fn "));
+    let names = definitions.map(|(_, rest)| rest.split(['(', '<']).next().unwrap_or_default());
+    names.map(str::to_owned).collect()
+}
+
+/// Tests that [`TESTS`] names in the last column of its tables and that are not there.
+pub(super) fn tests(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if path != TESTS {
+        return faults;
+    }
+    for (number, line) in text.lines().enumerate() {
+        let Some(row) = line.strip_suffix('|') else {
+            continue;
+        };
+        let named = row.rsplit('|').next().unwrap_or_default();
+        for name in named.split('`').skip(1).step_by(2) {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.chars().all(is_name) && !exists(name) {
+                let says = format!("no test is called `{name}`");
+                faults.push(Fault::new(path, number + 1, says));
+            }
+        }
+    }
+    faults
+}
+
 /// The targets of `[text](target)` outside inline code.
 fn targets(line: &str) -> Vec<&str> {
     let mut found = Vec::new();

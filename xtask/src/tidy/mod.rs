@@ -11,6 +11,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
@@ -51,6 +52,8 @@ impl fmt::Display for Fault {
 pub(crate) fn run(root: &Path) -> Result<Vec<Fault>> {
     let paths = paths(root)?;
     let mut faults = Vec::new();
+    let mut functions = BTreeSet::new();
+    let mut pages = Vec::new();
     for path in &paths {
         if !is_text(path) {
             continue;
@@ -63,6 +66,14 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Fault>> {
         faults.extend(documents::links(path, &text, |target| {
             root.join(target).exists()
         }));
+        functions.extend(documents::functions(path, &text));
+        if path.ends_with(".md") {
+            pages.push((path, text.into_owned()));
+        }
+    }
+    for (path, text) in pages {
+        let exists = |name: &str| functions.contains(name);
+        faults.extend(documents::tests(path, &text, exists));
     }
     let graph = metadata::load(root)?;
     faults.extend(layers::check(&graph));

@@ -248,6 +248,22 @@ fn documents_are_bounded_and_linked() {
 }
 
 #[test]
+fn tests_that_are_named_exist() {
+    let rust = "#[test]\nfn what_is() {}\n    async fn generic<T>(_: T) {}\n";
+    let found = documents::functions("crates/one/tests/one.rs", rust);
+    assert_eq!(found, ["what_is", "generic"]);
+    assert!(documents::functions("web/one.ts", rust).is_empty());
+
+    let exists = |name: &str| name == "what_is";
+    let row = |name: &str| format!("| `token_expired` | one | `{name}`, `tests/fuzz` |\n");
+    let page = "docs/testing.md";
+    assert_eq!(documents::tests(page, &row("what_is"), exists), []);
+    let gone = documents::tests(page, &row("what_was"), exists);
+    assert!(says(&gone, "no test is called `what_was`"));
+    assert_eq!(documents::tests("docs/other.md", &row("gone"), exists), []);
+}
+
+#[test]
 fn blanking_keeps_code_and_lines() {
     let text =
         "let a = \"x // y\"; // tail\nlet b = r#\"TOKEN\"#; /* c */ let c = '\"'; fn f<'a>() {}";
