@@ -181,6 +181,8 @@ test("who leaves is gone at once, and may come again", async () => {
     await ben.goIn(link, "Ben");
     await ben.page.getByRole("button", { name: "Leave meeting" }).click();
     await expect(ada.tile("Ben")).toHaveCount(0);
+    await expect(ada.page.getByText("Ben left", { exact: true })).toBeVisible();
+    await expect(ada.page.getByText("Ben left", { exact: true })).toHaveCount(0);
     await ben.page.getByRole("button", { name: "Join again" }).click();
     await ben.inMeeting();
     await expect(ada.tile("Ben")).toBeVisible();
