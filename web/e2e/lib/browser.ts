@@ -1,10 +1,12 @@
 /** Chromium windows with recognisable devices. Devices are per browser, so each person gets one. */
 import { type Browser, type BrowserContext, chromium, type Page } from "@playwright/test";
+import type { WorkerStats } from "@darktower/sdk";
 import { MARK, markedCamera, toneMicrophone } from "./media.ts";
 import { install } from "./probe.ts";
 
 export interface PersonOptions {
-  camera?: number;
+  /** A shade of the marked camera, or a y4m file. */
+  camera?: number | string;
   tone?: number;
   /** No devices granted. */
   denied?: boolean;
@@ -46,7 +48,7 @@ export class Person {
         "--autoplay-policy=no-user-gesture-required",
         "--use-fake-device-for-media-stream",
         ...(denied ? [] : ["--use-fake-ui-for-media-stream"]),
-        `--use-file-for-fake-video-capture=${markedCamera(camera)}`,
+        `--use-file-for-fake-video-capture=${typeof camera === "string" ? camera : markedCamera(camera)}`,
         `--use-file-for-fake-audio-capture=${toneMicrophone(tone)}`,
         ...(options.switches ?? []),
       ],
@@ -81,6 +83,21 @@ export class Person {
     const code = await this.page.getByTestId("verification-code").textContent();
     await this.page.keyboard.press("Escape");
     return code ?? "";
+  }
+
+  /** The moments of this page's join, once somebody else's first picture is drawn. */
+  async firstPicture(page = this.page): Promise<WorkerStats["marks"]> {
+    const marks = await page.evaluate(async (within) => {
+      const until = performance.now() + within;
+      while (performance.now() < until) {
+        const { marks } = (await globalThis.darktower?.stats()) ?? {};
+        if (marks?.first_frame_drawn !== undefined) return marks;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      return null;
+    }, 15_000);
+    if (marks === null) throw new Error("no picture of anybody else in time");
+    return marks;
   }
 
   async leaveMachine(): Promise<void> {

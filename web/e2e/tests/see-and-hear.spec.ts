@@ -108,11 +108,8 @@ test("a third joins late and sees somebody at once", async () => {
     await cleo.page.waitForFunction(() => globalThis.darktower.snapshot.links.media === "up");
     await cleo.page.getByRole("button", { name: "Join", exact: true }).click();
     await cleo.inMeeting();
-    const marks = await cleo.page.waitForFunction(async () => {
-      const { marks } = await globalThis.darktower.stats();
-      return marks.first_frame_drawn === undefined ? null : marks;
-    });
-    const { click, joined, first_frame_decrypted: decrypted, first_frame_drawn: drawn } = (await marks.jsonValue())!;
+    const marks = await cleo.firstPicture();
+    const { click, joined, first_frame_decrypted: decrypted, first_frame_drawn: drawn } = marks;
     console.log(
       `from the click: joined ${(joined! - click!).toFixed(0)} ms, decrypted ${(decrypted! - click!).toFixed(0)} ms, drawn ${(drawn! - click!).toFixed(0)} ms`,
     );
