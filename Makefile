@@ -75,8 +75,11 @@ test-browser: build-rust build-web ## Real browsers against the real program
 
 bench-join: setup web-core build-web ## Measure joins over the impairing link (needs minutes)
 	cargo build --release --quiet --package darktower --package darktower-client \
-		--package darktower-load --bins
+		--package darktower-load --package darktower-link --bins
 	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/release/bench-join
+	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) \
+		DARKTOWER_BOT=$(abspath $(TARGET)/release/darktower-bot) \
+		DARKTOWER_LINK=$(abspath $(TARGET)/release/darktower-link) $(NPM) run bench-join -w e2e
 
 fuzz-corpora: ## Replay the corpora of every decoder
 	cargo test --quiet --package darktower-fuzz

@@ -1,0 +1,128 @@
+/**
+ * How long a join takes in a browser, from the click to the first picture of
+ * somebody else. A bot shows a picture in an encrypted meeting; page after page
+ * joins it through the relays and leaves. Prints a table, and each row as a
+ * JSON line at the end. `npm run bench-join -- --n 20 --rtt 0,40,100`
+ *
+ * `browser-cold`: the page is opened by the link with `?join=1`; its files are
+ * in the browser's cache, a connection to the API is open (it brought the page);
+ * the click is the page's first own line. `browser-lobby`: both sessions are
+ * open, from the Join button.
+ */
+import { randomBytes } from "node:crypto";
+import { parseArgs } from "node:util";
+import type { WorkerStats } from "@darktower/sdk";
+import type { Page } from "@playwright/test";
+import { Bot } from "../lib/bot.ts";
+import { Person } from "../lib/browser.ts";
+import { markedClip } from "../lib/media.ts";
+import { FIRST_FRAME, HEAD, type Row, row, shown, type Stages } from "./rows.ts";
+import { System } from "./system.ts";
+
+const WITHIN_MS = 15_000;
+
+const STAGES: [stage: string, mark: keyof WorkerStats["marks"]][] = [
+  ["1_lookup", "enter"],
+  ["2_signal_up", "signal_ready"],
+  ["3_media_up", "media_ready"],
+  ["4_joined", "joined"],
+  ["5_epoch", "keys_ready"],
+  [FIRST_FRAME, "first_frame_decrypted"],
+  ["7_decoded", "first_frame_decoded"],
+  ["8_drawn", "first_frame_drawn"],
+];
+
+async function publisher(server: string): Promise<{ bot: Bot; link: URL }> {
+  const made = await fetch(`${server}/api/v1/meetings`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ key_in_link: true }),
+  });
+  if (!made.ok) throw new Error(`no meeting could be made: ${made.status} ${await made.text()}`);
+  const { meeting } = (await made.json()) as { meeting: { code: string } };
+  const link = new URL(`/m/${meeting.code}#k=${randomBytes(16).toString("base64url")}`, server);
+  const bot = Bot.start(link.href, "Publisher", { video: markedClip(200) });
+  await bot.joined();
+  return { bot, link };
+}
+
+/** Into the meeting from nothing but the link. */
+async function cold(page: Page, link: URL): Promise<void> {
+  const url = new URL(link);
+  url.searchParams.set("join", "1");
+  url.searchParams.set("name", "Newcomer");
+  await page.goto(url.href);
+}
+
+/** Into the meeting from its lobby, once everything there is ready. */
+async function lobby(page: Page, link: URL): Promise<void> {
+  await page.goto(link.href);
+  await page.getByLabel("Your name").fill("Newcomer");
+  await page.waitForFunction(
+    () => {
+      const { phase, links } = globalThis.darktower.snapshot;
+      const camera = document.querySelector("video");
+      return phase === "lobby" && links.signal === "up" && links.media === "up" && (camera?.videoWidth ?? 0) > 0;
+    },
+    undefined,
+    { timeout: WITHIN_MS },
+  );
+  await page.getByRole("button", { name: "Join", exact: true }).click();
+}
+
+function stages(marks: WorkerStats["marks"]): Stages {
+  const since = STAGES.map(([stage, mark]) => [stage, (marks[mark] ?? Number.NaN) - marks.click!] as const);
+  return Object.fromEntries(since.filter(([, ms]) => ms >= 0));
+}
+
+/** One join and leave, in a page of its own. */
+async function once(person: Person, come: typeof cold, link: URL, bot: Bot): Promise<Stages> {
+  const page = await person.context.newPage();
+  try {
+    await come(page, link);
+    return stages(await person.firstPicture(page));
+  } finally {
+    await page
+      .getByRole("button", { name: "Leave meeting" })
+      .click({ timeout: WITHIN_MS })
+      .catch((error: unknown) => console.error(String(error)));
+    await bot.until(() => bot.last("epoch")?.["members"] === 1);
+    await page.close();
+  }
+}
+
+const { values } = parseArgs({
+  options: { n: { type: "string", default: "20" }, rtt: { type: "string", default: "0,20,40,60,100" } },
+});
+const system = await System.start();
+const person = await Person.arrive({ tone: 440 });
+const rows: Row[] = [];
+try {
+  console.log(HEAD);
+  for (const rtt of values.rtt.split(",").map(Number)) {
+    await system.setRoundTrip(rtt);
+    const { bot, link } = await publisher(system.url);
+    for (const [client, come] of [["browser-cold", cold] as const, ["browser-lobby", lobby] as const]) {
+      const joins: Stages[] = [];
+      let failed = 0;
+      // The first one warms caches and is not counted.
+      for (let i = 0; i <= Number(values.n); i++) {
+        try {
+          const join = await once(person, come, link, bot);
+          if (i > 0) joins.push(join);
+        } catch (error) {
+          console.error(`a join failed: ${String(error)}`);
+          failed++;
+        }
+      }
+      const done = row(client, rtt, joins, failed);
+      rows.push(done);
+      console.log(shown(done));
+    }
+    await bot.leave();
+  }
+} finally {
+  await person.leaveMachine();
+  await system.stop();
+}
+for (const done of rows) console.log(JSON.stringify(done));

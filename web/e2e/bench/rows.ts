@@ -1,0 +1,52 @@
+/** What is said of many joins; the native bench (`bench/load`) prints the same. */
+
+/** When a join reached each stage, in ms since the click; what was reached before is not in it. */
+export type Stages = Partial<Record<string, number>>;
+
+interface Quantiles {
+  p50_ms: number;
+  p95_ms: number;
+}
+
+export interface Row extends Quantiles {
+  bench: "join";
+  client: "browser-cold" | "browser-lobby";
+  rtt_ms: number;
+  n: number;
+  failed: number;
+  stages: Record<string, Quantiles>;
+}
+
+/** The stage that counts: the first decrypted picture of somebody else. */
+export const FIRST_FRAME = "6_first_frame";
+
+/** The value that `share` of the values do not exceed, by nearest rank. */
+function quantile(values: number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const rank = Math.max(1, Math.ceil(share * sorted.length));
+  return Math.round(sorted[rank - 1]! * 10) / 10;
+}
+
+export function row(client: Row["client"], rtt_ms: number, joins: Stages[], failed: number): Row {
+  const names = [...new Set(joins.flatMap((join) => Object.keys(join)))].sort();
+  const stages = Object.fromEntries(
+    names.map((name) => {
+      const values = joins.flatMap((join) => join[name] ?? []);
+      return [name, { p50_ms: quantile(values, 0.5), p95_ms: quantile(values, 0.95) }];
+    }),
+  );
+  const total = stages[FIRST_FRAME];
+  if (total === undefined) throw new Error(`no join of ${client} succeeded at ${rtt_ms} ms`);
+  return { bench: "join", client, rtt_ms, ...total, n: joins.length, failed, stages };
+}
+
+export const HEAD =
+  "client         RTT   n  fail |  lookup  signal   media  joined   epoch | first frame p50    p95 |   drawn (ms since the click)";
+
+export function shown({ client, rtt_ms, n, failed, stages, p50_ms, p95_ms }: Row): string {
+  const cell = (name: string): string => (stages[name]?.p50_ms.toFixed(1) ?? "–").padStart(7);
+  const before = ["1_lookup", "2_signal_up", "3_media_up", "4_joined", "5_epoch"].map(cell).join(" ");
+  const head = `${client.padEnd(13)} ${String(rtt_ms).padStart(4)} ${String(n).padStart(3)} ${String(failed).padStart(5)}`;
+  const total = `${p50_ms.toFixed(1).padStart(15)} ${p95_ms.toFixed(1).padStart(6)}`;
+  return `${head} | ${before} | ${total} | ${cell("8_drawn")}`;
+}

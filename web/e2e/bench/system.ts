@@ -1,0 +1,38 @@
+/** The whole program as a browser meets it: every way goes through a relay. */
+import { freeUdp, Relay } from "../lib/relay.ts";
+import { Server } from "../lib/server.ts";
+
+export class System {
+  /** Base URL of page and API. */
+  readonly url: string;
+  readonly #server: Server;
+  readonly #relays: Relay[];
+
+  private constructor(server: Server, relays: Relay[], url: string) {
+    this.#server = server;
+    this.#relays = relays;
+    this.url = url;
+  }
+
+  static async start(): Promise<System> {
+    const [signalTo, mediaTo] = [await freeUdp(), await freeUdp()];
+    const [signal, media] = [await Relay.start(signalTo), await Relay.start(mediaTo)];
+    const server = await Server.start({
+      DARKTOWER_MEETING__LISTEN: signalTo,
+      DARKTOWER_MEETING__PUBLIC_URL: `https://${signal.address}/v1/signal`,
+      DARKTOWER_MEDIA__LISTEN: mediaTo,
+      DARKTOWER_MEDIA__PUBLIC_URL: `https://${media.address}/v1/media`,
+    });
+    const http = await Relay.start(`127.0.0.1:${new URL(server.url).port}`);
+    return new System(server, [signal, media, http], `http://localhost:${http.port}`);
+  }
+
+  async setRoundTrip(ms: number): Promise<void> {
+    for (const relay of this.#relays) await relay.setRoundTrip(ms);
+  }
+
+  async stop(): Promise<void> {
+    await this.#server.stop();
+    for (const relay of this.#relays) await relay.stop();
+  }
+}
