@@ -1,4 +1,4 @@
-/** Holds a real meeting of four browsers and takes the README's picture of it: `npm run shot`. */
+/** Holds a real meeting of four browsers and takes the README's picture of it: `npm run shot`; a path takes one as on a phone, too. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,9 +59,12 @@ try {
   await page.waitForFunction(() => document.querySelector("[aria-live=polite] p") === null);
   const images = join(repository(), "docs/images");
   await page.screenshot({ path: join(images, "meeting.png") });
-  await page.setViewportSize({ width: 390, height: 844 });
-  await page.waitForFunction(() => document.querySelector("article")!.clientWidth < 390);
-  await page.screenshot({ path: join(process.argv[2] ?? directory, "meeting-390.png") });
+  const narrow = process.argv[2];
+  if (narrow !== undefined) {
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.waitForFunction(() => document.querySelector("article")!.clientWidth < 390);
+    await page.screenshot({ path: narrow });
+  }
 } finally {
   await Promise.all(people.map((person) => person.leaveMachine()));
   await server.stop();
