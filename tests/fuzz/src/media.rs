@@ -1,6 +1,7 @@
 //! Frame headers and group streams.
 
 use bytes::Bytes;
+use darktower_wire::datagram::{self, BUNDLE, Datagram};
 use darktower_wire::media::{Frame, GroupDecoder, Header, MAX_FRAME, MAX_HEADER, STREAM_GROUP};
 use darktower_wire::varint::DecodeError;
 
@@ -19,6 +20,8 @@ pub fn run(data: &[u8]) {
         let frame = Frame::parse(Bytes::copy_from_slice(data)).map(|frame| frame.payload_at);
         assert_eq!(frame, Ok(len));
     }
+    datagram(data);
+    datagram(&[&[BUNDLE], data].concat());
     group(data);
     group(&[&[STREAM_GROUP], data].concat());
 }
@@ -57,4 +60,13 @@ fn read(data: &[u8], size: usize) -> (Vec<Frame>, Option<DecodeError>) {
         assert!(decoder.pending() <= MAX_FRAME + 8 + size, "keeps too much");
     }
     (frames, None)
+}
+
+/// What is read of a bundle makes a bundle of the same frames.
+fn datagram(data: &[u8]) {
+    if let Ok(Datagram::Bundle(frames)) = Datagram::parse(Bytes::copy_from_slice(data)) {
+        let parts: Vec<_> = frames.iter().map(|frame| frame.bytes.clone()).collect();
+        let again = Datagram::parse(datagram::bundle(&parts));
+        assert_eq!(again, Ok(Datagram::Bundle(frames)), "does not come back");
+    }
 }

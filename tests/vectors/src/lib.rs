@@ -12,10 +12,12 @@ pub use end::End;
 
 /// Checks the vector file called `name` and says how many cases it has, or which one failed and how.
 ///
-/// The name decides whose vectors these are: `wire-*` are the wire's, `sframe-*` and `mls-*` the ends'.
+/// The name decides whose vectors these are: `wire-*` are the wire's, `sframe-*` and `mls-*` the ends',
+/// `sound-*` those of what is heard.
 pub fn check(name: &str, json: &str) -> Result<usize, String> {
     match name.split('-').next() {
         Some("wire") => darktower_wire::vectors::check(json),
+        Some("sound") => darktower_sound::vectors::check(json),
         Some("sframe" | "mls") => darktower_e2ee::vectors::check(json),
         _ => Err("nobody knows vectors of this name".into()),
     }

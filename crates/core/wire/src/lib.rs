@@ -10,6 +10,7 @@
 //! that can go wrong). The normative texts are `docs/protocol/*.md`.
 
 pub mod code;
+pub mod datagram;
 pub mod framing;
 pub mod ids;
 pub mod media;

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use darktower_wire::code::Code;
+use darktower_wire::datagram::{self, Datagram, MAX_BUNDLE};
 use darktower_wire::framing::{self, Decoder};
 use darktower_wire::ids::{MeetingCode, MeetingId, ParticipantId, TrackId};
 use darktower_wire::media::{
@@ -106,6 +107,19 @@ proptest! {
     }
 
     #[test]
+    fn bundles_come_back(header in any_header(), sizes in proptest::collection::vec(0usize..300, 1..=MAX_BUNDLE)) {
+        let frames: Vec<_> = sizes.iter().map(|size| {
+            let mut bytes = Vec::new();
+            header.encode(&mut bytes);
+            bytes.resize(bytes.len() + size, 7);
+            Bytes::from(bytes)
+        }).collect();
+        let read = Datagram::parse(datagram::bundle(&frames)).expect("well formed");
+        let read: Vec<_> = read.into_frames().map(|frame| frame.bytes).collect();
+        prop_assert_eq!(read, frames);
+    }
+
+    #[test]
     fn a_frame_of_another_track_ends_the_group(header in any_header(), other in any::<u32>()) {
         prop_assume!(header.track.0 != other);
         let stray = Header { track: TrackId(other), ..header };
@@ -117,6 +131,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), chunk in 1usize..64) {
         let _ = Header::decode(&bytes);
+        let _ = Datagram::parse(Bytes::copy_from_slice(&bytes));
         let _ = read_all(&bytes, chunk);
         let mut typed = bytes.clone();
         typed.insert(0, STREAM_GROUP);

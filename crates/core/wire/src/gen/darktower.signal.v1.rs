@@ -66,7 +66,7 @@ pub struct ServerMessage {
     pub sequence: u64,
     #[prost(
         oneof = "server_message::Body",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28"
     )]
     pub body: ::core::option::Option<server_message::Body>,
 }
@@ -110,6 +110,8 @@ pub mod server_message {
         Ended(super::Ended),
         #[prost(message, tag = "27")]
         Pong(super::Pong),
+        #[prost(message, tag = "28")]
+        Elsewhere(super::Elsewhere),
     }
 }
 /// Enter the lobby: be told of the meeting without being in it.
@@ -139,7 +141,7 @@ pub struct Resume {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Leave {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Lobby {
     #[prost(message, optional, tag = "1")]
     pub meeting: ::core::option::Option<Meeting>,
@@ -151,6 +153,8 @@ pub struct Lobby {
     pub key: ::core::option::Option<KeyState>,
     #[prost(message, optional, tag = "5")]
     pub media: ::core::option::Option<MediaAssignment>,
+    #[prost(message, optional, tag = "6")]
+    pub elsewhere: ::core::option::Option<Elsewhere>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 #[prost(skip_debug)]
@@ -175,6 +179,27 @@ pub struct Joined {
     /// True where the seat existed before (resumed).
     #[prost(bool, tag = "8")]
     pub resumed: bool,
+    #[prost(message, optional, tag = "9")]
+    pub elsewhere: ::core::option::Option<Elsewhere>,
+}
+/// Other controllers: who takes the meeting where this one is gone.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Elsewhere {
+    /// The best first.
+    #[prost(message, repeated, tag = "1")]
+    pub controllers: ::prost::alloc::vec::Vec<Controller>,
+    /// The meeting is not here any more: connect there, the first one first.
+    #[prost(bool, tag = "2")]
+    pub moved: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Controller {
+    /// WebTransport URL without query.
+    #[prost(string, tag = "1")]
+    pub url: ::prost::alloc::string::String,
+    /// As in MediaAssignment.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub certificate_sha256: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ended {
@@ -255,6 +280,14 @@ pub struct TrackDescription {
     pub sample_rate_hz: u32,
     #[prost(uint32, tag = "7")]
     pub channels: u32,
+    /// Codec strings that its publisher can decode, so that others encode what
+    /// everybody can. Who says nothing decodes "vp8" and no more.
+    #[prost(string, repeated, tag = "8")]
+    pub decodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A track of the same publisher whose place this one takes: receivers show the
+    /// old one until it is gone, and get this one ready meanwhile. 0: none.
+    #[prost(uint32, tag = "9")]
+    pub replaces: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Layer {

@@ -1,5 +1,6 @@
-//! Varints, frame headers and group streams.
+//! Varints, frame headers, group streams and datagrams.
 
+use crate::datagram::{self, BUNDLE, Datagram};
 use crate::ids::TrackId;
 use crate::media::{AudioLevel, GroupDecoder, Header};
 use crate::varint::{self, Reader};
@@ -97,4 +98,33 @@ fn read_group(case: Case<'_>, bytes: &[u8], chunk: usize) -> Result<(), String> 
         return Err("was not refused".into());
     }
     same("unfinished", decoder.pending(), case.small("unfinished")?)
+}
+
+/// A datagram: its frames, or how much of it is padding, or why it is refused. A bundle of them comes out as it was.
+pub(super) fn datagram(case: Case<'_>) -> Result<(), String> {
+    let bytes = bytes::Bytes::from(case.bytes("bytes")?);
+    let wanted = case.list("frames")?;
+    let read = match Datagram::parse(bytes.clone()) {
+        Ok(read) => read,
+        Err(error) => return case.refused(error),
+    };
+    if case.0.get("error").is_some() {
+        return Err("was not refused".into());
+    }
+    if let Datagram::Padding(len) = read {
+        return same("padding", len, case.small("padding")?);
+    }
+    let frames: Vec<_> = read.into_frames().collect();
+    same("frames", frames.len(), wanted.len())?;
+    for (frame, wanted) in frames.iter().zip(wanted) {
+        let wanted = Case(wanted);
+        same("header", frame.header, header_of(wanted)?)?;
+        same_bytes("payload", frame.payload(), &wanted.bytes("payload")?)?;
+    }
+    if bytes.first() == Some(&BUNDLE) {
+        let parts: Vec<_> = frames.into_iter().map(|frame| frame.bytes).collect();
+        same_bytes("bundle", &datagram::bundle(&parts), &bytes)?;
+        same("size", datagram::bundle_size(&parts), bytes.len())?;
+    }
+    Ok(())
 }

@@ -117,6 +117,7 @@ plain_value! {
     bool, value => json!(value), !value;
     u32, value => json!(value), *value == 0;
     i32, value => json!(value), *value == 0;
+    i64, value => json!(value), *value == 0;
     String, value => json!(value), value.is_empty();
     Bytes, value => json!(to_hex(value)), value.is_empty();
     // JSON's readers keep 53 bits.
@@ -203,12 +204,14 @@ plain_envelopes! {
         ParticipantLeft "participant_left" TrackPublished "track_published" TrackChanged "track_changed"
         TrackUnpublished "track_unpublished" KeyCommitted "key_committed" KeyRefused "key_refused"
         KeyWanted "key_wanted" KeyState "key_state" Media "media" Ended "ended" Pong "pong"
+        Elsewhere "elsewhere"
     }
     media_control::ClientControl, client_control { } {
-        Hello "hello" KeyFrameWanted "key_frame_wanted" Ping "ping"
+        Hello "hello" KeyFrameWanted "key_frame_wanted" Ping "ping" Demand "demand"
     }
     media_control::ServerControl, server_control { } {
         Welcome "welcome" KeyFrameWanted "key_frame_wanted" Pong "pong" Drain "drain"
+        LayersWanted "layers_wanted" Feedback "feedback" Allocation "allocation" Speakers "speakers"
     }
 }
 
@@ -217,10 +220,13 @@ plain_messages! {
     signal::Join { name, publish, key }
     signal::Resume { epoch, keys_lost }
     signal::Leave {}
-    signal::Lobby { meeting, participant_id, participants, key, media }
+    signal::Lobby { meeting, participant_id, participants, key, media, elsewhere }
     signal::Joined {
-        meeting, participant_id, resume_token, seat_ttl_s, participants, media, key, resumed
+        meeting, participant_id, resume_token, seat_ttl_s, participants, media, key, resumed,
+        elsewhere
     }
+    signal::Elsewhere { controllers, moved }
+    signal::Controller { url, certificate_sha256 }
     signal::Ended { code }
     signal::RemoveParticipant { participant_id }
     signal::EndMeeting {}
@@ -229,7 +235,9 @@ plain_messages! {
     signal::ParticipantJoined { participant }
     signal::ParticipantChanged { participant_id, away }
     signal::ParticipantLeft { participant_id, code }
-    signal::TrackDescription { kind, source, codec, label, layers, sample_rate_hz, channels }
+    signal::TrackDescription {
+        kind, source, codec, label, layers, sample_rate_hz, channels, decodes, replaces
+    }
     signal::Layer { id, width_px, height_px, max_bitrate_bps, temporal_layers }
     signal::Track { id, description, muted }
     signal::Publish { description, muted, handle }
@@ -260,4 +268,13 @@ plain_messages! {
     media_control::Ping { sent_us }
     media_control::Pong { sent_us }
     media_control::Drain {}
+    media_control::Demand { views }
+    media_control::View { track, width_px, height_px, pinned }
+    media_control::LayersWanted { track, layers }
+    media_control::Feedback {
+        interval_ms, bytes, transit_us, audio, audio_lost, datagrams, datagrams_lost
+    }
+    media_control::Allocation { estimate_bps, shares }
+    media_control::Share { track, layer, temporal, paused }
+    media_control::Speakers { tracks }
 }

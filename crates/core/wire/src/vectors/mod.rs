@@ -24,6 +24,7 @@ pub fn check(json: &str) -> Result<usize, String> {
             "headers" => media::header,
             "headers_refused" => media::header_refused,
             "groups" => media::group,
+            "datagrams" => media::datagram,
             "framed" => messages::framed,
             "client_messages" => messages::client,
             "server_messages" => messages::server,
