@@ -7,6 +7,8 @@ use core::time::Duration;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Ask {
     last: Option<Duration>,
+    /// When it was last asked for at once for a reason that others do not serve.
+    urgent: Option<Duration>,
     pending: bool,
 }
 
@@ -15,6 +17,18 @@ impl Ask {
     pub(crate) fn wanted(&mut self, now: Duration, gap: Duration) -> bool {
         self.pending = true;
         self.due(now, gap)
+    }
+
+    /// A reason came up that no key frame of before can serve: it is folded with others of
+    /// its kind alone. True: ask now.
+    pub(crate) fn urgently_wanted(&mut self, now: Duration, gap: Duration) -> bool {
+        if self.urgent.is_some_and(|last| now < last + gap) {
+            return self.wanted(now, gap);
+        }
+        self.urgent = Some(now);
+        self.last = Some(now);
+        self.pending = false;
+        true
     }
 
     /// True once, when a folded request is to be made.

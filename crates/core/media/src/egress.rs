@@ -4,14 +4,15 @@
 //! reset when a newer one begins, and who takes nothing at all is cut off.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use darktower_wire::Code;
 use darktower_wire::ids::TrackId;
 use darktower_wire::media::Header;
 
-use crate::Kind;
 use crate::forwarder::Payload;
+use crate::repeat::{Level, Recent, Sound};
+use crate::{Bitrate, Kind};
 
 /// Bounds of an [`Egress`].
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +20,19 @@ pub struct Config {
     /// The most bytes that wait to be written to one session. A frame that would
     /// exceed it ends its group there.
     pub max_queued: usize,
-    /// How long the tail of a group may still be written once a newer one has begun.
-    /// Frames that came in one burst are then not lost where a group ends.
+    /// How long the tail of a group may still be written once a newer one has begun, at
+    /// least. Frames that came in one burst are then not lost where a group ends.
     pub tail: Duration,
+    /// At most, on a path that is too slow to take what waits in [`Config::tail`].
+    pub longest_tail: Duration,
+    /// What has waited for so long is stale, and its group with it: by then a subscriber
+    /// shows a picture that stands still, and a key frame serves it better.
+    pub stale: Duration,
     /// Nothing at all has been taken for so long, though something waited: cut off.
     pub patience: Duration,
+    /// The most bytes of frames in a datagram that repeats some. QUIC's smallest packet
+    /// (1200 bytes) leaves room for this much beside its own and WebTransport's headers.
+    pub max_bundle: usize,
 }
 
 impl Default for Config {
@@ -31,7 +40,10 @@ impl Default for Config {
         Self {
             max_queued: 4 * 1024 * 1024,
             tail: Duration::from_millis(50),
+            longest_tail: Duration::from_millis(200),
+            stale: Duration::from_millis(1500),
             patience: Duration::from_secs(5),
+            max_bundle: 1100,
         }
     }
 }
@@ -100,8 +112,10 @@ pub enum Output<P> {
 pub struct Counters {
     /// Frames given out for writing.
     pub frames: u64,
-    /// Their bytes.
+    /// Their bytes, each frame once.
     pub bytes: u64,
+    /// Audio frames given out again beside newer ones.
+    pub repeated: u64,
     /// Groups reset because they lagged.
     pub groups_reset: u64,
     /// Frames not given out: of a group that was given up.
@@ -116,14 +130,23 @@ struct Open {
     alive: bool,
 }
 
+/// What waits to be taken from a stream.
+#[derive(Debug)]
+struct Waiting {
+    bytes: usize,
+    /// Of these, so many have waited since then; the others for less.
+    oldest: usize,
+    since: Duration,
+}
+
 /// The writing side of one subscriber's session.
 #[derive(Debug)]
 pub struct Egress<P> {
     config: Config,
     /// The newest group of each layer.
     open: BTreeMap<(TrackId, u8), Open>,
-    /// Bytes waiting on each stream; finished ones until they are empty.
-    queued: BTreeMap<u64, usize>,
+    /// What waits on each stream; finished ones until they are empty.
+    queued: BTreeMap<u64, Waiting>,
     /// Streams of older groups with something left to write, and until when.
     ending: BTreeMap<u64, Duration>,
     total: usize,
@@ -131,6 +154,12 @@ pub struct Egress<P> {
     /// Since when something waits and nothing has been taken.
     blocked: Option<Duration>,
     closed: bool,
+    /// What the path is believed to carry.
+    estimate: Option<Bitrate>,
+    repeats: Level,
+    sound: Sound,
+    /// Of the tracks that are repeated.
+    recent: BTreeMap<TrackId, Recent<P>>,
     outputs: VecDeque<Output<P>>,
     counters: Counters,
 }
@@ -147,6 +176,10 @@ impl<P: Payload> Egress<P> {
             next_stream: 0,
             blocked: None,
             closed: false,
+            estimate: None,
+            repeats: Level::default(),
+            sound: Sound::default(),
+            recent: BTreeMap::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -161,7 +194,8 @@ impl<P: Payload> Egress<P> {
         if kind == Kind::Audio {
             self.counters.frames += 1;
             self.counters.bytes += size as u64;
-            self.outputs.push_back(Output::Datagram(payload));
+            let datagram = self.beside(now, header.track, payload);
+            self.outputs.push_back(Output::Datagram(datagram));
             return;
         }
         let key = (header.track, header.layer);
@@ -172,7 +206,8 @@ impl<P: Payload> Egress<P> {
             }
             Some(open) if header.group == open.group => {}
             _ => {
-                self.end(now, key);
+                // Of a track one layer is forwarded: the group of another ends here.
+                self.end_track(now, header.track);
                 let stream = self.next_stream;
                 self.next_stream += 1;
                 let (group, alive) = (header.group, true);
@@ -202,7 +237,12 @@ impl<P: Payload> Egress<P> {
             self.reset(stream);
             return;
         }
-        *self.queued.entry(stream).or_default() += size;
+        let waiting = self.queued.entry(stream).or_insert(Waiting {
+            bytes: 0,
+            oldest: size,
+            since: now,
+        });
+        waiting.bytes += size;
         self.total += size;
         self.blocked.get_or_insert(now);
         self.counters.frames += 1;
@@ -210,17 +250,57 @@ impl<P: Payload> Egress<P> {
         self.outputs.push_back(Output::Write { stream, payload });
     }
 
+    /// What the path is believed to carry: how long a tail may take depends on it, and
+    /// how much of it sound may take by being repeated.
+    pub fn estimate(&mut self, estimate: Bitrate) {
+        self.estimate = Some(estimate);
+    }
+
+    /// From now on datagrams repeat this many earlier frames of their track, at most
+    /// three, where they fit; see [`crate::path::redundancy`]. Less than before takes
+    /// effect only after a while.
+    pub fn redundancy(&mut self, repeats: usize) {
+        self.repeats.want(repeats);
+    }
+
+    /// The frame, or a bundle of it and of what is to be repeated.
+    fn beside(&mut self, now: Duration, track: TrackId, payload: P) -> P {
+        self.sound.sent(now, payload.size() as u64);
+        let affordable = self.estimate.map(|path| self.sound.affordable(path));
+        let repeats = self.repeats.at(now).min(affordable.unwrap_or(usize::MAX));
+        if repeats == 0 {
+            self.recent.clear();
+            return payload;
+        }
+        let max = self.config.max_bundle;
+        // Each frame has its length in front, and the bundle one byte.
+        let size = |frames: &[P]| frames.iter().map(|one| one.size() + 2).sum::<usize>() + 1;
+        let recent = self.recent.entry(track).or_default();
+        let frames = recent.beside(now, repeats, payload, |frames| size(frames) <= max);
+        match &frames[..] {
+            [alone] => alone.clone(),
+            frames => {
+                self.counters.repeated += frames.len() as u64 - 1;
+                P::bundle(frames)
+            }
+        }
+    }
+
     /// A fact arrived.
     pub fn handle(&mut self, now: Duration, input: Input) {
         match input {
             Input::Drained { stream, bytes } => {
-                let Some(queued) = self.queued.get_mut(&stream) else {
+                let Some(waiting) = self.queued.get_mut(&stream) else {
                     return;
                 };
-                let bytes = bytes.min(*queued);
-                *queued -= bytes;
+                let bytes = bytes.min(waiting.bytes);
+                waiting.bytes -= bytes;
+                waiting.oldest = waiting.oldest.saturating_sub(bytes);
+                if waiting.oldest == 0 {
+                    (waiting.oldest, waiting.since) = (waiting.bytes, now);
+                }
                 self.total -= bytes;
-                if *queued == 0 {
+                if waiting.bytes == 0 {
                     self.queued.remove(&stream);
                     self.ending.remove(&stream);
                 }
@@ -236,18 +316,18 @@ impl<P: Payload> Egress<P> {
                 }
             }
             Input::End { track } => {
-                let keys = self.open.keys().filter(|(id, _)| *id == track);
-                let keys: Vec<_> = keys.copied().collect();
-                for key in keys {
-                    self.end(now, key);
-                }
+                self.recent.remove(&track);
+                self.end_track(now, track);
                 self.settle();
             }
             Input::Tick => {
                 let late = self.ending.iter().filter(|(_, until)| now >= **until);
-                let late: Vec<_> = late.map(|(&stream, _)| stream).collect();
+                let stale = self.queued.iter();
+                let stale = stale.filter(|(_, one)| now >= one.since + self.config.stale);
+                let late = late.map(|(&stream, _)| stream);
+                let late: BTreeSet<_> = late.chain(stale.map(|(&stream, _)| stream)).collect();
                 for stream in late {
-                    self.reset(stream);
+                    self.give_up(stream);
                 }
                 if self.cut_off_at().is_some_and(|at| now >= at) {
                     self.closed = true;
@@ -265,7 +345,9 @@ impl<P: Payload> Egress<P> {
     /// Call [`Egress::handle`] with [`Input::Tick`] no later than this.
     pub fn deadline(&self) -> Option<Duration> {
         let ending = self.ending.values().copied();
-        ending.chain(self.cut_off_at()).min()
+        let waiting = self.queued.values();
+        let stale = waiting.map(|one| one.since + self.config.stale);
+        ending.chain(stale).chain(self.cut_off_at()).min()
     }
 
     fn cut_off_at(&self) -> Option<Duration> {
@@ -283,6 +365,14 @@ impl<P: Payload> Egress<P> {
         self.counters
     }
 
+    fn end_track(&mut self, now: Duration, track: TrackId) {
+        let keys = self.open.range((track, 0)..=(track, u8::MAX));
+        let keys: Vec<_> = keys.map(|(&key, _)| key).collect();
+        for key in keys {
+            self.end(now, key);
+        }
+    }
+
     /// Ends the newest group of a layer. What is left of it may be written for a moment
     /// longer, after the newer group, which has the larger priority.
     fn end(&mut self, now: Duration, key: (TrackId, u8)) {
@@ -291,9 +381,16 @@ impl<P: Payload> Egress<P> {
         };
         let stream = old.stream;
         if self.queued.contains_key(&stream) {
-            self.ending.insert(stream, now + self.config.tail);
+            self.ending.insert(stream, now + self.tail());
         }
         self.outputs.push_back(Output::Finish { stream });
+    }
+
+    /// What waits now gets the time that the path takes for it.
+    fn tail(&self) -> Duration {
+        let takes = self.estimate.map(|path| path.time_for(self.total as u64));
+        let longest = self.config.longest_tail.max(self.config.tail);
+        takes.unwrap_or_default().clamp(self.config.tail, longest)
     }
 
     /// Nothing waits, and nothing follows that would show whether it is taken.
@@ -301,6 +398,14 @@ impl<P: Payload> Egress<P> {
         if self.total == 0 {
             self.blocked = None;
         }
+    }
+
+    /// Resets a stream; where its group is the newest, no more of it goes out.
+    fn give_up(&mut self, stream: u64) {
+        for open in self.open.values_mut().filter(|open| open.stream == stream) {
+            open.alive = false;
+        }
+        self.reset(stream);
     }
 
     fn reset(&mut self, stream: u64) {
@@ -312,6 +417,6 @@ impl<P: Payload> Egress<P> {
 
     fn forget(&mut self, stream: u64) {
         self.ending.remove(&stream);
-        self.total -= self.queued.remove(&stream).unwrap_or_default();
+        self.total -= self.queued.remove(&stream).map_or(0, |one| one.bytes);
     }
 }

@@ -17,17 +17,29 @@
 //! Invariant: nothing here waits for one missing frame or stream. Every wait has a
 //! deadline, after which the gap is skipped and, for video, a key frame asked for.
 
+pub mod allocate;
+pub mod allowance;
+pub mod arrivals;
 mod ask;
+pub mod demand;
 pub mod egress;
 pub mod forwarder;
+pub mod path;
 pub mod publisher;
+mod rate;
+mod repeat;
 mod seal;
+mod shape;
+pub mod speakers;
 pub mod subscriber;
+pub mod uplink;
 
 pub use egress::Egress;
 pub use forwarder::Forwarder;
 pub use publisher::Publisher;
+pub use rate::Bitrate;
 pub use seal::{OpenError, Opener, Sealer};
+pub use shape::{LayerShape, Shape};
 pub use subscriber::Subscriber;
 
 /// What a track carries.

@@ -5,39 +5,49 @@
 //! saying it twice changes nothing. It needs no controller to go on: while nobody
 //! speaks, what was said last holds.
 
+mod asks;
+mod facts;
+mod frames;
+mod lacking;
 mod layer;
+mod rates;
+mod receivers;
+mod repeats;
 mod seats;
+mod targets;
 mod tracks;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use darktower_wire::Code;
 use darktower_wire::ids::{Fence, ParticipantId, TrackId};
-use darktower_wire::media::Header;
 
-use crate::Kind;
-use layer::{Layer, Taken};
+use crate::allocate;
+use crate::path::redundancy;
+use crate::speakers::{self, Speakers};
+pub use facts::{Command, Delivery, Input, Output, SessionId, TicketHash};
+use receivers::Session;
 use seats::Seat;
-
-/// A media session, numbered by the shell and never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
-
-/// SHA-256 of the ticket that opens a session; the ticket itself is kept nowhere.
-pub type TicketHash = [u8; 32];
+use tracks::Track;
 
 /// What is forwarded: header and sealed payload as they came, or in a simulation
 /// anything that knows its size.
 pub trait Payload: Clone {
     /// Bytes it keeps occupied.
     fn size(&self) -> usize;
+
+    /// One datagram of several, the newest first (`wire::datagram::bundle`).
+    fn bundle(frames: &[Self]) -> Self;
 }
 
 impl Payload for Bytes {
     fn size(&self) -> usize {
         self.len()
+    }
+
+    fn bundle(frames: &[Self]) -> Self {
+        darktower_wire::datagram::bundle(frames)
     }
 }
 
@@ -57,6 +67,10 @@ pub struct Config {
     pub join_grace: Duration,
     /// How long a session may wait for the controller to speak of its seat.
     pub unseated_ttl: Duration,
+    /// How a subscriber's budget is spent.
+    pub allocate: allocate::Config,
+    /// Which audio tracks are forwarded.
+    pub speakers: speakers::Config,
 }
 
 impl Default for Config {
@@ -68,203 +82,10 @@ impl Default for Config {
             request_gap: Duration::from_millis(250),
             join_grace: Duration::from_millis(500),
             unseated_ttl: Duration::from_secs(300),
+            allocate: allocate::Config::default(),
+            speakers: speakers::Config::default(),
         }
     }
-}
-
-/// What the meeting's controller says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// A place that may connect; if `joined`, also send and receive.
-    Seat {
-        /// The seat, named as its participant.
-        seat: ParticipantId,
-        /// SHA-256 of a ticket that opens a session on it. The newest two count.
-        ticket: Option<TicketHash>,
-        /// False: may connect and wait (lobby).
-        joined: bool,
-    },
-    /// The seat is given up.
-    SeatGone {
-        /// The seat.
-        seat: ParticipantId,
-        /// What its session is closed with.
-        code: Code,
-    },
-    /// A track that may be sent on.
-    Track {
-        /// Its id.
-        id: TrackId,
-        /// The seat that may send on it.
-        seat: ParticipantId,
-        /// What it carries.
-        kind: Kind,
-        /// How many layers it has, at least 1.
-        layers: u8,
-    },
-    /// The track is published no more.
-    TrackGone {
-        /// The track.
-        id: TrackId,
-    },
-    /// Every joined seat is subscribed to every track of the others; this says
-    /// otherwise for one.
-    Subscription {
-        /// The subscriber.
-        seat: ParticipantId,
-        /// The track.
-        track: TrackId,
-        /// Whether it is subscribed.
-        wanted: bool,
-    },
-    /// The meeting has ended.
-    Over,
-    /// What follows up to `SyncEnd` is the whole truth of this meeting.
-    SyncBegin,
-    /// What was not said since `SyncBegin` is no more.
-    SyncEnd,
-}
-
-/// Facts for a [`Forwarder`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// The controller spoke.
-    Command {
-        /// Its right to speak.
-        fence: Fence,
-        /// What it said.
-        command: Command,
-    },
-    /// Somebody who proved to be this seat has opened a session.
-    SessionOpened {
-        /// The session.
-        session: SessionId,
-        /// The seat.
-        seat: ParticipantId,
-    },
-    /// A session is gone.
-    SessionClosed {
-        /// The session.
-        session: SessionId,
-        /// Why.
-        code: Code,
-    },
-    /// A subscriber cannot decode a track any more.
-    KeyFrameWanted {
-        /// Its session.
-        session: SessionId,
-        /// The track.
-        track: TrackId,
-    },
-    /// Time has passed.
-    Tick,
-}
-
-/// One frame for one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery<P> {
-    /// To whom.
-    pub session: SessionId,
-    /// By stream or by datagram.
-    pub kind: Kind,
-    /// Its header.
-    pub header: Header,
-    /// The frame.
-    pub payload: P,
-}
-
-/// Decisions of a [`Forwarder`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output<P> {
-    /// Send a frame out of the cache.
-    Deliver(Delivery<P>),
-    /// No more of this track goes to this session.
-    End {
-        /// The session.
-        session: SessionId,
-        /// The track.
-        track: TrackId,
-    },
-    /// Ask a publisher to begin a new group.
-    KeyFrameWanted {
-        /// The publisher's session.
-        session: SessionId,
-        /// The track.
-        track: TrackId,
-        /// The layer.
-        layer: u8,
-    },
-    /// Close a session. No `SessionClosed` is needed for it.
-    Close {
-        /// The session.
-        session: SessionId,
-        /// Why.
-        code: Code,
-    },
-    /// A session asked for what it may not; it goes on.
-    Refused {
-        /// The session.
-        session: SessionId,
-        /// Why.
-        code: Code,
-    },
-    /// Sessions with this ticket are this seat's from now on.
-    TicketKnown {
-        /// The ticket's hash.
-        ticket: TicketHash,
-        /// The seat.
-        seat: ParticipantId,
-    },
-    /// The ticket opens nothing any more.
-    TicketGone {
-        /// The ticket's hash.
-        ticket: TicketHash,
-    },
-    /// Tell the controller: the seat has a session.
-    SeatConnected {
-        /// The seat.
-        seat: ParticipantId,
-    },
-    /// Tell the controller: the seat has none any more.
-    SeatDisconnected {
-        /// The seat.
-        seat: ParticipantId,
-        /// Why.
-        code: Code,
-    },
-    /// Tell the controller: a newer owner has spoken.
-    FenceRefused {
-        /// The newest fence.
-        newest: Fence,
-    },
-    /// The meeting is over: drop this forwarder.
-    Over,
-}
-
-#[derive(Debug)]
-struct Track<P> {
-    seat: ParticipantId,
-    kind: Kind,
-    layers: Vec<Layer<P>>,
-    targets: Vec<Target>,
-    said: bool,
-}
-
-/// A session that gets a track.
-#[derive(Debug, Clone, Copy)]
-struct Target {
-    session: SessionId,
-    layer: u8,
-    /// False until a group begins that it can decode from its first frame on.
-    flowing: bool,
-}
-
-#[derive(Debug)]
-struct Session {
-    seat: ParticipantId,
-    opened: Duration,
-    /// When it last asked for a key frame of which track.
-    asked: BTreeMap<TrackId, Duration>,
 }
 
 /// Tracks whose frames came before the word that allows them, so that their
@@ -282,8 +103,27 @@ pub struct Forwarder<P> {
     by_seat: BTreeMap<ParticipantId, SessionId>,
     seats: BTreeMap<ParticipantId, Seat>,
     tracks: BTreeMap<TrackId, Track<P>>,
+    speakers: Speakers,
     missed: BTreeSet<(SessionId, TrackId)>,
     cached: usize,
+    /// Tracks of which other layers may be wanted than was said.
+    touched: BTreeSet<TrackId>,
+    /// Which audio tracks go where may have changed.
+    speakers_due: bool,
+    /// Sessions that need a new allocation now.
+    dirty: BTreeSet<SessionId>,
+    /// Sessions or seats have come or gone.
+    arrivals: bool,
+    /// Somebody is about to join.
+    is_warm: bool,
+    /// Frames have come since the last beat.
+    flows: bool,
+    /// When what is done by the beat is done next; never where nothing happens.
+    beat: Option<Duration>,
+    /// When a folded request for a key frame is to be made, or earlier.
+    asks_due: Option<Duration>,
+    /// When a session has waited for its seat for too long, or earlier.
+    unseated_due: Option<Duration>,
     outputs: VecDeque<Output<P>>,
 }
 
@@ -298,8 +138,18 @@ impl<P: Payload> Forwarder<P> {
             by_seat: BTreeMap::new(),
             seats: BTreeMap::new(),
             tracks: BTreeMap::new(),
+            speakers: Speakers::new(config.speakers),
             missed: BTreeSet::new(),
             cached: 0,
+            touched: BTreeSet::new(),
+            speakers_due: false,
+            dirty: BTreeSet::new(),
+            arrivals: false,
+            is_warm: false,
+            flows: false,
+            beat: None,
+            asks_due: None,
+            unseated_due: None,
             outputs: VecDeque::new(),
         }
     }
@@ -318,9 +168,9 @@ impl<P: Payload> Forwarder<P> {
             Input::SessionOpened { session, seat } => self.session_opened(now, session, seat),
             Input::SessionClosed { session, code } => {
                 if let Some(gone) = self.remove_session(session)
-                    && self.seats.contains_key(&gone.seat)
+                    && self.seats.contains_key(&gone)
                 {
-                    let seat = gone.seat;
+                    let seat = gone;
                     self.outputs
                         .push_back(Output::SeatDisconnected { seat, code });
                 }
@@ -330,8 +180,15 @@ impl<P: Payload> Forwarder<P> {
                     self.outputs.push_back(Output::Refused { session, code });
                 }
             }
+            Input::Demand { session, views } => self.demand(now, session, views),
+            Input::Path {
+                session,
+                estimate,
+                loss,
+            } => self.path(now, session, estimate, redundancy(loss)),
             Input::Tick => self.tick(now),
         }
+        self.settle(now);
     }
 
     /// The next decision.
@@ -341,14 +198,8 @@ impl<P: Payload> Forwarder<P> {
 
     /// Call [`Forwarder::handle`] with [`Input::Tick`] no later than this.
     pub fn deadline(&self) -> Option<Duration> {
-        let gap = self.config.key_frame_gap;
-        let layers = self.tracks.values().flat_map(|track| &track.layers);
-        let asks = layers.filter_map(|layer| layer.ask.deadline(gap));
-        let sessions = self.sessions.values();
-        let unseated = sessions
-            .filter(|session| !self.seats.contains_key(&session.seat))
-            .map(|session| session.opened + self.config.unseated_ttl);
-        asks.chain(unseated).min()
+        let due = earliest(self.beat, self.asks_due);
+        earliest(due, self.unseated_due)
     }
 
     /// Nobody is connected and no seat is held: there is nothing to forget.
@@ -361,148 +212,21 @@ impl<P: Payload> Forwarder<P> {
         (self.sessions.len(), self.tracks.len(), self.cached)
     }
 
-    /// Forwards one frame that came from `session` by stream (video) or by datagram
-    /// (audio): appends a delivery for each session that gets it. A refused frame
-    /// goes nowhere and harms nobody.
-    pub fn on_frame(
-        &mut self,
-        now: Duration,
-        session: SessionId,
-        kind: Kind,
-        header: &Header,
-        payload: &P,
-        out: &mut Vec<Delivery<P>>,
-    ) -> Result<(), Code> {
-        let from = self.sessions.get(&session).ok_or(Code::NotJoined)?;
-        let Some(track) = self.tracks.get_mut(&header.track) else {
-            if self.missed.len() < MAX_MISSED {
-                self.missed.insert((session, header.track));
-            }
-            return Err(Code::TrackUnknown);
-        };
-        if track.seat != from.seat {
-            return Err(Code::NotYourTrack);
-        }
-        let joined = self
-            .seats
-            .get(&from.seat)
-            .is_some_and(|seat| seat.joined.is_some());
-        if !joined {
-            if self.missed.len() < MAX_MISSED {
-                self.missed.insert((session, header.track));
-            }
-            return Err(Code::NotJoined);
-        }
-        if track.kind != kind {
-            return Err(Code::BadFrameHeader);
-        }
-        let layer = track.layers.get_mut(usize::from(header.layer));
-        let layer = layer.ok_or(Code::BadFrameHeader)?;
-        let begins = match kind {
-            Kind::Audio => true,
-            Kind::Video => {
-                let room = self.config.cache_per_layer;
-                let room = room.min((self.config.cache_total + layer.cached()) - self.cached);
-                let before = layer.cached();
-                let taken = layer.take(now, header, payload, room);
-                self.cached = self.cached + layer.cached() - before;
-                match taken {
-                    Taken::Begins => true,
-                    Taken::Continues => false,
-                    Taken::Refused(code) => return Err(code),
-                }
-            }
-        };
-        for target in &mut track.targets {
-            if target.layer != header.layer {
-                continue;
-            }
-            target.flowing |= begins;
-            if target.flowing {
-                out.push(Delivery {
-                    session: target.session,
-                    kind,
-                    header: *header,
-                    payload: payload.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn key_frame_wanted(
-        &mut self,
-        now: Duration,
-        session: SessionId,
-        id: TrackId,
-    ) -> Result<(), Code> {
-        let from = self.sessions.get_mut(&session).ok_or(Code::NotJoined)?;
-        let track = self.tracks.get(&id).ok_or(Code::TrackUnknown)?;
-        if track.seat == from.seat {
-            return Err(Code::OwnTrack);
-        }
-        if track.kind != Kind::Video {
-            return Err(Code::BadDescription);
-        }
-        let target = track.targets.iter().find(|one| one.session == session);
-        let layer = target.ok_or(Code::Forbidden)?.layer;
-        let gap = self.config.request_gap;
-        if from.asked.get(&id).is_some_and(|last| now < *last + gap) {
-            return Err(Code::RateLimited);
-        }
-        from.asked.insert(id, now);
-        self.want(now, id, layer);
-        Ok(())
-    }
-
     fn tick(&mut self, now: Duration) {
-        let gap = self.config.key_frame_gap;
-        for (&id, track) in &mut self.tracks {
-            let Some(&session) = self.by_seat.get(&track.seat) else {
-                track
-                    .layers
-                    .iter_mut()
-                    .for_each(|layer| layer.ask.answered());
-                continue;
-            };
-            for (layer, state) in (0..).zip(&mut track.layers) {
-                if state.ask.due(now, gap) {
-                    let track = id;
-                    self.outputs.push_back(Output::KeyFrameWanted {
-                        session,
-                        track,
-                        layer,
-                    });
-                }
-            }
+        self.ask_due(now);
+        if self.beat.is_some_and(|due| now >= due) {
+            self.on_beat(now);
         }
-        let (ttl, seats) = (self.config.unseated_ttl, &self.seats);
-        let late = self.sessions.iter();
-        let late = late.filter(|(_, s)| !seats.contains_key(&s.seat) && now >= s.opened + ttl);
-        let late: Vec<_> = late.map(|(&session, _)| session).collect();
-        for session in late {
-            self.close(session, Code::NotJoined);
+        if self.unseated_due.is_some_and(|due| now >= due) {
+            self.close_unseated(now);
         }
     }
+}
 
-    /// Asks a track's publisher for a key frame, where it is there.
-    fn want(&mut self, now: Duration, id: TrackId, layer: u8) {
-        let Some(track) = self.tracks.get_mut(&id) else {
-            return;
-        };
-        let Some(&session) = self.by_seat.get(&track.seat) else {
-            return;
-        };
-        if let Some(state) = track.layers.get_mut(usize::from(layer))
-            && track.kind == Kind::Video
-            && state.ask.wanted(now, self.config.key_frame_gap)
-        {
-            let track = id;
-            self.outputs.push_back(Output::KeyFrameWanted {
-                session,
-                track,
-                layer,
-            });
-        }
+/// The earlier of two times, where there are any.
+fn earliest(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

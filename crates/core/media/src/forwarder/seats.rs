@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use darktower_wire::Code;
 use darktower_wire::ids::{ParticipantId, TrackId};
 
-use super::{Command, Forwarder, Output, Payload, Session, SessionId, TicketHash};
+use super::{Command, Forwarder, Output, Payload, Session, SessionId, TicketHash, earliest};
 
 /// Tickets of one seat that count: a participant may hold one from the lobby and
 /// one from joining.
@@ -39,15 +39,15 @@ impl<P: Payload> Forwarder<P> {
                     self.ticket(seat, ticket);
                 }
             }
-            Command::SeatGone { seat, code } => self.seat_gone(seat, code),
+            Command::SeatGone { seat, code } => self.seat_gone(now, seat, code),
             Command::Track {
                 id,
                 seat,
                 kind,
-                layers,
-            } => self.track(now, id, seat, kind, layers),
+                shape,
+            } => self.track(now, id, seat, kind, shape),
             Command::TrackGone { id } => {
-                self.track_gone(id);
+                self.track_gone(now, id);
                 for seat in self.seats.values_mut() {
                     seat.unwanted.remove(&id);
                 }
@@ -56,7 +56,7 @@ impl<P: Payload> Forwarder<P> {
                 seat,
                 track,
                 wanted,
-            } => self.subscription(now, seat, track, wanted),
+            } => self.subscription(seat, track, wanted),
             Command::Over => {
                 let sessions: Vec<_> = self.sessions.keys().copied().collect();
                 for session in sessions {
@@ -64,7 +64,7 @@ impl<P: Payload> Forwarder<P> {
                 }
                 let seats: Vec<_> = self.seats.keys().copied().collect();
                 for seat in seats {
-                    self.seat_gone(seat, Code::MeetingEnded);
+                    self.seat_gone(now, seat, Code::MeetingEnded);
                 }
                 self.tracks.clear();
                 self.cached = 0;
@@ -91,12 +91,12 @@ impl<P: Payload> Forwarder<P> {
         let tracks = self.tracks.iter().filter(|(_, track)| !track.said);
         let tracks: Vec<_> = tracks.map(|(&id, _)| id).collect();
         for id in tracks {
-            self.track_gone(id);
+            self.track_gone(now, id);
         }
         let seats = self.seats.iter().filter(|(_, seat)| !seat.said);
         let seats: Vec<_> = seats.map(|(&seat, _)| seat).collect();
         for seat in seats {
-            self.seat_gone(seat, Code::ParticipantUnknown);
+            self.seat_gone(now, seat, Code::ParticipantUnknown);
         }
         let again = self.seats.iter().flat_map(|(&seat, state)| {
             let unsaid = state.unwanted.difference(&state.said_unwanted);
@@ -104,7 +104,7 @@ impl<P: Payload> Forwarder<P> {
         });
         let again: Vec<_> = again.collect();
         for (seat, track) in again {
-            self.subscription(now, seat, track, true);
+            self.subscription(seat, track, true);
         }
         // A new controller has yet to learn who is here.
         for &seat in self.by_seat.keys() {
@@ -127,6 +127,10 @@ impl<P: Payload> Forwarder<P> {
         }
         if let (true, Some(_)) = (is_new, session) {
             self.outputs.push_back(Output::SeatConnected { seat });
+        }
+        if joined != was_joined {
+            self.arrivals = true;
+            self.route(seat);
         }
         if let Some(session) = session
             && joined != was_joined
@@ -160,7 +164,7 @@ impl<P: Payload> Forwarder<P> {
         self.outputs.push_back(Output::TicketKnown { ticket, seat });
     }
 
-    fn seat_gone(&mut self, seat: ParticipantId, code: Code) {
+    fn seat_gone(&mut self, now: Duration, seat: ParticipantId, code: Code) {
         let Some(state) = self.seats.remove(&seat) else {
             return;
         };
@@ -170,14 +174,14 @@ impl<P: Payload> Forwarder<P> {
         let tracks = self.tracks.iter().filter(|(_, track)| track.seat == seat);
         let tracks: Vec<_> = tracks.map(|(&id, _)| id).collect();
         for id in tracks {
-            self.track_gone(id);
+            self.track_gone(now, id);
         }
         if let Some(&session) = self.by_seat.get(&seat) {
             self.close(session, code);
         }
     }
 
-    fn subscription(&mut self, now: Duration, seat: ParticipantId, track: TrackId, wanted: bool) {
+    fn subscription(&mut self, seat: ParticipantId, track: TrackId, wanted: bool) {
         let Some(state) = self.seats.get_mut(&seat) else {
             return;
         };
@@ -185,7 +189,7 @@ impl<P: Payload> Forwarder<P> {
             state.said_unwanted.remove(&track);
             let was_unwanted = state.unwanted.remove(&track);
             if let (true, Some(&session)) = (was_unwanted, self.by_seat.get(&seat)) {
-                self.subscribe(now, seat, session, track, false);
+                self.subscribe(seat, session, track);
             }
         } else {
             state.said_unwanted.insert(track);
@@ -206,15 +210,32 @@ impl<P: Payload> Forwarder<P> {
             self.close(old, Code::SeatTaken);
         }
         self.by_seat.insert(seat, session);
-        let state = Session {
-            seat,
-            opened: now,
-            asked: Default::default(),
-        };
+        let state = Session::new(now, seat, self.config.allocate);
         self.sessions.insert(session, state);
+        self.arrivals = true;
         if self.seats.contains_key(&seat) {
             self.outputs.push_back(Output::SeatConnected { seat });
+            self.route(seat);
             self.start(now, seat, session);
+        } else {
+            let until = now + self.config.unseated_ttl;
+            self.unseated_due = earliest(self.unseated_due, Some(until));
+        }
+    }
+
+    /// Closes sessions of whose seat no controller has spoken.
+    pub(super) fn close_unseated(&mut self, now: Duration) {
+        let ttl = self.config.unseated_ttl;
+        let unseated = self.sessions.iter();
+        let unseated = unseated.filter(|(_, one)| !self.seats.contains_key(&one.seat));
+        let unseated: Vec<_> = unseated.map(|(&id, one)| (id, one.opened + ttl)).collect();
+        self.unseated_due = None;
+        for (session, until) in unseated {
+            if now >= until {
+                self.close(session, Code::NotJoined);
+            } else {
+                self.unseated_due = earliest(self.unseated_due, Some(until));
+            }
         }
     }
 
@@ -227,9 +248,12 @@ impl<P: Payload> Forwarder<P> {
             return;
         }
         let first = !core::mem::replace(&mut state.received, true);
+        if let (true, Some(state)) = (first, self.sessions.get_mut(&session)) {
+            state.began = Some(now);
+        }
         let tracks: Vec<_> = self.tracks.keys().copied().collect();
         for id in tracks {
-            self.subscribe(now, seat, session, id, first);
+            self.subscribe(seat, session, id);
         }
     }
 
@@ -246,15 +270,22 @@ impl<P: Payload> Forwarder<P> {
         }
     }
 
-    pub(super) fn remove_session(&mut self, session: SessionId) -> Option<Session> {
+    /// Forgets a session; says whose it was.
+    pub(super) fn remove_session(&mut self, session: SessionId) -> Option<ParticipantId> {
         let gone = self.sessions.remove(&session)?;
-        if self.by_seat.get(&gone.seat) == Some(&session) {
-            self.by_seat.remove(&gone.seat);
-        }
-        for track in self.tracks.values_mut() {
+        self.arrivals = true;
+        for (&id, track) in &mut self.tracks {
+            let before = track.targets.len();
             track.targets.retain(|target| target.session != session);
+            if track.targets.len() < before {
+                self.touched.insert(id);
+            }
         }
         self.missed.retain(|(from, _)| *from != session);
-        Some(gone)
+        if self.by_seat.get(&gone.seat) == Some(&session) {
+            self.by_seat.remove(&gone.seat);
+            self.route(gone.seat);
+        }
+        Some(gone.seat)
     }
 }

@@ -6,8 +6,108 @@ use darktower_wire::ids::{ParticipantId, TrackId};
 use darktower_wire::media::MAX_LAYER;
 
 use super::layer::Layer;
-use super::{Delivery, Forwarder, Output, Payload, SessionId, Target, Track};
-use crate::Kind;
+use super::repeats::Repeats;
+use super::targets::Target;
+use super::{Forwarder, Output, Payload, SessionId};
+use crate::allocate::{self, Class, Rung, Wanted, ladder};
+use crate::{Bitrate, Kind, Shape, demand};
+
+#[derive(Debug)]
+pub(super) struct Track<P> {
+    pub(super) seat: ParticipantId,
+    /// The session that may send on it, while there is one.
+    pub(super) from: Option<SessionId>,
+    /// There was one before.
+    pub(super) had_publisher: bool,
+    pub(super) kind: Kind,
+    pub(super) shape: Shape,
+    pub(super) layers: Vec<Layer<P>>,
+    /// Who gets it: a subscriber that does not is not among them.
+    pub(super) targets: Vec<Target>,
+    /// What can be had of it, and what that takes.
+    pub(super) ladder: Vec<Rung>,
+    /// Layers that the publisher was told are wanted; `None` where it was told
+    /// nothing, nor another before it.
+    pub(super) layers_said: Option<u16>,
+    /// Layers that are wanted for what they may stand in for, or come back as.
+    pub(super) hoped: u16,
+    /// Layers that are wanted and do not come: nobody can have them.
+    pub(super) lacking: u16,
+    /// Numbers that came, of audio.
+    pub(super) repeats: Repeats,
+    pub(super) since: Duration,
+    /// When its last frame came.
+    pub(super) last: Duration,
+    pub(super) said: bool,
+}
+
+impl<P> Track<P> {
+    fn new(now: Duration, seat: ParticipantId, kind: Kind, shape: Shape) -> Self {
+        let count = shape.count();
+        let mut track = Self {
+            seat,
+            from: None,
+            had_publisher: false,
+            kind,
+            layers: (0..count).map(|_| Layer::default()).collect(),
+            shape,
+            targets: Vec::new(),
+            ladder: Vec::new(),
+            // A publisher sends all of them until it is told otherwise.
+            layers_said: Some(u16::MAX >> (16 - count)),
+            hoped: 0,
+            lacking: 0,
+            repeats: Repeats::default(),
+            since: now,
+            last: now,
+            said: true,
+        };
+        track.climb(now);
+        track
+    }
+
+    /// Takes stock of what its layers take.
+    pub(super) fn measure(&mut self, now: Duration) {
+        for layer in &mut self.layers {
+            layer.rates.refresh(now);
+        }
+        self.climb(now);
+    }
+
+    /// The layer that one gets who has not said what it shows.
+    pub(super) fn usual_layer(&self, track: TrackId) -> u8 {
+        let (width_px, height_px) = demand::UNSAID;
+        let wanted = Wanted {
+            track,
+            class: Class::Visible,
+            width_px,
+            height_px,
+            rungs: &self.ladder,
+        };
+        let rung = self.ladder.get(allocate::top(&wanted, None));
+        rung.map_or(0, |rung| rung.layer)
+    }
+
+    pub(super) fn climb(&mut self, now: Duration) {
+        self.ladder.clear();
+        if self.kind == Kind::Audio {
+            return;
+        }
+        let (shape, layers) = (&self.shape, &self.layers);
+        let rate = |layer: u8, temporal: u8| {
+            let at = usize::from(layer);
+            let form = shape.layers.get(at);
+            let is_said = form.is_some_and(|form| form.max_bitrate > Bitrate::ZERO);
+            // The highest has all that a publisher sends beyond what it has said.
+            let is_top = form.is_none_or(|form| temporal + 1 >= form.temporal_layers);
+            let temporal = if is_top { 7 } else { temporal };
+            layers.get(at)?.rates.up_to(now, temporal, is_said)
+        };
+        ladder(shape, rate, &mut self.ladder);
+        let lacking = self.lacking;
+        self.ladder.retain(|rung| lacking & 1 << rung.layer == 0);
+    }
+}
 
 impl<P: Payload> Forwarder<P> {
     pub(super) fn track(
@@ -16,29 +116,24 @@ impl<P: Payload> Forwarder<P> {
         id: TrackId,
         seat: ParticipantId,
         kind: Kind,
-        layers: u8,
+        shape: Shape,
     ) {
-        let count = usize::from(layers.clamp(1, MAX_LAYER + 1));
         if let Some(track) = self.tracks.get_mut(&id)
-            && (track.seat, track.kind, track.layers.len()) == (seat, kind, count)
+            && (track.seat, track.kind, &track.shape) == (seat, kind, &shape)
         {
             track.said = true;
             return;
         }
-        self.track_gone(id);
-        let track = Track {
-            seat,
-            kind,
-            layers: (0..count).map(|_| Layer::default()).collect(),
-            targets: Vec::new(),
-            said: true,
-        };
-        self.tracks.insert(id, track);
+        self.track_gone(now, id);
+        self.tracks.insert(id, Track::new(now, seat, kind, shape));
+        self.route(seat);
         let others = self.by_seat.iter().filter(|(other, _)| **other != seat);
         let others: Vec<_> = others.map(|(&other, &session)| (other, session)).collect();
         for (other, session) in others {
-            self.subscribe(now, other, session, id, true);
+            self.subscribe(other, session, id);
         }
+        self.touched.insert(id);
+        self.arm(now);
         self.ask_for_missed(now, seat, id);
     }
 
@@ -57,7 +152,7 @@ impl<P: Payload> Forwarder<P> {
         }
     }
 
-    pub(super) fn track_gone(&mut self, id: TrackId) {
+    pub(super) fn track_gone(&mut self, now: Duration, id: TrackId) {
         let Some(track) = self.tracks.remove(&id) else {
             return;
         };
@@ -69,62 +164,40 @@ impl<P: Payload> Forwarder<P> {
         for session in self.sessions.values_mut() {
             session.asked.remove(&id);
         }
+        self.dirty.extend(self.sessions.keys());
+        self.touched.remove(&id);
+        self.speakers.gone(id);
+        self.arm(now);
     }
 
-    /// Lets a track flow to a session, from the newest group where that can be
-    /// opened there.
-    pub(super) fn subscribe(
-        &mut self,
-        now: Duration,
-        seat: ParticipantId,
-        session: SessionId,
-        id: TrackId,
-        first: bool,
-    ) {
+    /// Lets a track flow to a session that may have it: audio at once, of video what
+    /// its next allocation gives.
+    pub(super) fn subscribe(&mut self, seat: ParticipantId, session: SessionId, id: TrackId) {
         let Some(place) = self.seats.get(&seat) else {
             return;
         };
-        let (Some(joined), Some(track)) = (place.joined, self.tracks.get_mut(&id)) else {
-            return;
-        };
-        let already = track.targets.iter().any(|target| target.session == session);
-        if track.seat == seat || place.unwanted.contains(&id) || already {
-            return;
-        }
-        let top = track.layers.len() - 1;
-        let newest = &track.layers[top];
-        let cache = newest.newest_group(joined, self.config.join_grace);
-        let kind = track.kind;
-        let flowing = kind == Kind::Audio || !cache.is_empty();
-        for (header, payload) in cache {
-            self.outputs.push_back(Output::Deliver(Delivery {
-                session,
-                kind,
-                header: *header,
-                payload: payload.clone(),
-            }));
-        }
-        let layer = top as u8;
-        track.targets.push(Target {
-            session,
-            layer,
-            flowing,
-        });
-        // For a newcomer the publishers begin a new group with its epoch anyway.
-        if !flowing && !first {
-            self.want(now, id, layer);
-        }
-    }
-
-    pub(super) fn unsubscribe(&mut self, session: SessionId, id: TrackId) {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        let before = track.targets.len();
-        track.targets.retain(|target| target.session != session);
-        if track.targets.len() < before {
-            let track = id;
-            self.outputs.push_back(Output::End { session, track });
+        if place.joined.is_none() || track.seat == seat || place.unwanted.contains(&id) {
+            return;
         }
+        if track.kind == Kind::Audio {
+            let already = track.targets.iter().any(|one| one.session == session);
+            if !already {
+                track.targets.push(Target::of_audio(session));
+            }
+            self.speakers_due = true;
+        }
+        self.dirty.insert(session);
+    }
+
+    pub(super) fn unsubscribe(&mut self, session: SessionId, id: TrackId) {
+        let kind = self.tracks.get(&id).map(|track| track.kind);
+        if kind == Some(Kind::Audio) {
+            self.take(session, id);
+            self.speakers_due = true;
+        }
+        self.dirty.insert(session);
     }
 }

@@ -10,6 +10,11 @@ use darktower_wire::media::Frame;
 use super::{Config, Context, Counters, Opened};
 use crate::OpenError;
 
+/// Packets further on than this are not what others have overtaken: the track was not
+/// forwarded for a while, and nothing in between will come. More than can be under way
+/// within the window.
+const JUMP: u64 = 16;
+
 /// Group and running number: what a packet's place is, and whether it was seen.
 type Place = (u64, u64);
 
@@ -35,16 +40,19 @@ pub(super) struct Audio {
 }
 
 impl Audio {
+    /// Whether this place was delivered, gone past, or is waiting.
+    ///
+    /// A changed copy must not keep the true one out, nor the other way round: the
+    /// first is opened before a second can come, so a taken place means that it was
+    /// authentic, or waits for its epoch.
+    pub(super) fn has_seen(&self, frame: &Frame) -> bool {
+        let place = (frame.header.group, frame.header.frame);
+        self.floor.is_some_and(|floor| place <= floor) || self.waiting.contains_key(&place)
+    }
+
     pub(super) fn push(&mut self, now: Duration, frame: Frame, counters: &mut Counters) {
         let place = (frame.header.group, frame.header.frame);
-        if self.floor.is_some_and(|floor| place <= floor) {
-            counters.refused_replay += 1;
-            return;
-        }
-        // A changed copy must not keep the true one out, nor the other way round:
-        // the first is opened before a second can come, so a taken place means that
-        // it was authentic, or waits for its epoch.
-        if self.waiting.contains_key(&place) {
+        if self.has_seen(&frame) {
             counters.refused_replay += 1;
             return;
         }
@@ -77,7 +85,9 @@ impl Audio {
         while let Some((&place, one)) = self.first_opened() {
             let in_turn = match self.floor {
                 None => true,
-                Some((group, frame)) => place == (group, frame + 1),
+                Some((group, frame)) => {
+                    place.0 != group || place.1 == frame + 1 || place.1 > frame + JUMP
+                }
             };
             let waited = self.longest_opened().unwrap_or(one.since);
             if !in_turn && now < waited + cx.config.reorder {

@@ -2,6 +2,7 @@
 //! in order.
 
 mod audio;
+mod facts;
 mod video;
 
 use core::time::Duration;
@@ -9,11 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use darktower_wire::Code;
+use darktower_wire::datagram::Datagram;
 use darktower_wire::ids::{ParticipantId, TrackId};
-use darktower_wire::media::{Frame, GroupDecoder, Header};
+use darktower_wire::media::{Frame, GroupDecoder};
 
 use crate::{Kind, OpenError, Opener};
 use audio::Audio;
+pub use facts::{Counters, Input, Opened, Output, Track};
 use video::Video;
 
 /// Bounds of a [`Subscriber`].
@@ -57,107 +60,6 @@ impl Default for Config {
     }
 }
 
-/// A track as the signalling tells of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Track {
-    /// Its id.
-    pub id: TrackId,
-    /// The participant whose key its frames must be sealed with.
-    pub owner: ParticipantId,
-    /// What it carries.
-    pub kind: Kind,
-    /// Its owner sends nothing on it.
-    pub muted: bool,
-}
-
-/// Facts for a [`Subscriber`].
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// The media session is up.
-    Connected,
-    /// The media session is gone, and all its streams with it.
-    Disconnected,
-    /// The track is there and subscribed to, or it has changed.
-    Track(Track),
-    /// The track is gone or not subscribed to any more.
-    TrackGone(TrackId),
-    /// Keys of another epoch are there: what is held may be opened now.
-    EpochInstalled,
-    /// Bytes of an incoming unidirectional stream, in order.
-    StreamData {
-        /// The stream's number, chosen by the shell, never used twice in a session.
-        stream: u64,
-        /// The bytes.
-        bytes: Bytes,
-        /// Nothing follows.
-        fin: bool,
-    },
-    /// The handler reset the stream.
-    StreamReset {
-        /// The stream.
-        stream: u64,
-    },
-    /// A datagram.
-    Datagram(Bytes),
-    /// The decoder failed: deliver nothing of this video track until a key frame.
-    DecoderFailed(TrackId),
-    /// Time has passed.
-    Tick,
-}
-
-/// Decisions of a [`Subscriber`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Give this frame to the track's decoder.
-    Frame(Opened),
-    /// Tell the handler that this track cannot be decoded without a key frame.
-    KeyFrameWanted {
-        /// The track.
-        track: TrackId,
-        /// The layer last seen.
-        layer: u8,
-    },
-    /// Read no more of this stream.
-    Stop {
-        /// The stream.
-        stream: u64,
-        /// Why.
-        code: Code,
-    },
-}
-
-/// An opened frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
-    /// Its authenticated header, which names the track.
-    pub header: Header,
-    /// The encoded chunk.
-    pub data: Bytes,
-}
-
-/// What a [`Subscriber`] has seen so far. Each frame is counted once, under its end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Opened and delivered.
-    pub opened: u64,
-    /// Refused: changed on the way.
-    pub refused_bad_tag: u64,
-    /// Refused: seen before, or older than what was delivered.
-    pub refused_replay: u64,
-    /// Refused: sealed by another than the track's owner.
-    pub refused_sender: u64,
-    /// Refused: header or seal that cannot be read.
-    pub refused_malformed: u64,
-    /// Sealed before this end joined, or in an epoch whose keys are wiped.
-    pub epoch_gone: u64,
-    /// Had to be held for an epoch or a track still to come (counted when held).
-    pub held: u64,
-    /// Given up: of an abandoned group, held too long, or late.
-    pub dropped: u64,
-    /// Key frames asked for.
-    pub key_frames_wanted: u64,
-}
-
 /// One stream that is still being read.
 #[derive(Debug)]
 struct Incoming {
@@ -169,6 +71,8 @@ struct Incoming {
 #[derive(Debug, Default)]
 struct State {
     info: Option<Track>,
+    /// No frames are to come.
+    hidden: bool,
     /// When the first frame of a track not yet known came.
     since: Duration,
     video: Video,
@@ -194,6 +98,7 @@ impl Context<'_> {
             Ok(()) => Ok(Opened {
                 header: frame.header,
                 data: data.into(),
+                behind: false,
             }),
             Err(error) => {
                 match error {
@@ -278,6 +183,14 @@ impl Subscriber {
                     Kind::Video => state.audio = Audio::default(),
                 }
                 self.advance(now, track.id, opener);
+            }
+            Input::Shown { track, shown } => {
+                if let Some(state) = self.tracks.get_mut(&track)
+                    && core::mem::replace(&mut state.hidden, !shown) == shown
+                    && shown
+                {
+                    state.video.expect(now + self.config.first_ask);
+                }
             }
             Input::TrackGone(id) => {
                 if let Some(state) = self.tracks.remove(&id) {
@@ -424,21 +337,31 @@ impl Subscriber {
     }
 
     fn datagram(&mut self, now: Duration, bytes: Bytes, opener: &mut dyn Opener) {
-        let Ok(frame) = Frame::parse(bytes) else {
+        let Ok(datagram) = Datagram::parse(bytes) else {
             self.counters.refused_malformed += 1;
             return;
         };
-        let id = frame.header.track;
-        let state = self.tracks.entry(id).or_insert_with(|| State {
-            since: now,
-            ..State::default()
-        });
-        if state.info.is_some_and(|info| info.kind != Kind::Audio) {
-            self.counters.refused_malformed += 1;
-            return;
+        let mut touched = BTreeSet::new();
+        for (at, frame) in datagram.into_frames().enumerate() {
+            let id = frame.header.track;
+            let state = self.tracks.entry(id).or_insert_with(|| State {
+                since: now,
+                ..State::default()
+            });
+            if state.info.is_some_and(|info| info.kind != Kind::Audio) {
+                self.counters.refused_malformed += 1;
+                continue;
+            }
+            // What a bundle repeats has mostly come before; that is no replay.
+            match at > 0 && state.audio.has_seen(&frame) {
+                true => self.counters.repeated += 1,
+                false => state.audio.push(now, frame, &mut self.counters),
+            }
+            touched.insert(id);
         }
-        state.audio.push(now, frame, &mut self.counters);
-        self.advance(now, id, opener);
+        for id in touched {
+            self.advance(now, id, opener);
+        }
     }
 
     fn with_video(
@@ -582,7 +505,7 @@ impl Subscriber {
 impl State {
     fn ask_due(&self, config: &Config, connected: bool) -> Option<Duration> {
         let info = self.info?;
-        let wants = connected && info.kind == Kind::Video && !info.muted;
+        let wants = connected && info.kind == Kind::Video && !info.muted && !self.hidden;
         wants.then(|| self.video.ask_due(config)).flatten()
     }
 }

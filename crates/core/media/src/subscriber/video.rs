@@ -14,6 +14,9 @@ use crate::OpenError;
 /// as many more are on their way as it began within a round trip.
 const MAX_GROUPS: usize = 4;
 
+/// Further back than this no group goes: the publisher's clock has begun anew.
+const CLOCK_US: u64 = 10_000_000;
+
 #[derive(Debug)]
 struct Held {
     frame: Frame,
@@ -51,6 +54,8 @@ pub(super) struct Video {
     floors: BTreeMap<u8, Floor>,
     serial: u64,
     layer: u8,
+    /// Capture time of the newest picture delivered.
+    shown_us: Option<u64>,
     /// When a key frame is to be asked for, if none comes before.
     due: Option<Duration>,
     last_asked: Option<Duration>,
@@ -66,10 +71,16 @@ impl Video {
         counters: &mut Counters,
     ) {
         let header = frame.header;
-        let floor = self.floors.get(&header.layer);
-        if floor.is_some_and(|f| (header.group, header.frame) <= (f.group, f.frame)) {
-            counters.refused_replay += 1;
-            return;
+        if let Some(floor) = self.floors.get(&header.layer) {
+            if header.group < floor.group {
+                // The tail of a group that a newer one has overtaken.
+                counters.dropped += 1;
+                return;
+            }
+            if (header.group, header.frame) <= (floor.group, floor.frame) {
+                counters.refused_replay += 1;
+                return;
+            }
         }
         let found = self.groups.iter_mut();
         let found = found
@@ -157,14 +168,17 @@ impl Video {
     fn switch(&mut self, cx: &mut Context<'_>, owner: ParticipantId) -> bool {
         let current = self.current_at().map(|at| &self.groups[at]);
         let over = current.is_none_or(|group| group.stream.is_none() && group.queue.is_empty());
-        let mut newer: Vec<(u64, u8, u64)> = self
+        let mut newer: Vec<(u64, u8, u64, bool)> = self
             .groups
             .iter()
             .filter(|group| current.is_none_or(|current| group.is_newer_than(current)))
-            .map(|group| (group.serial, group.layer, group.number))
+            .map(|group| {
+                let lags = self.lags(group, current);
+                (group.serial, group.layer, group.number, lags)
+            })
             .collect();
         newer.sort_unstable();
-        for (serial, layer, number) in newer.into_iter().rev() {
+        for (serial, layer, number, lags) in newer.into_iter().rev() {
             let Some(at) = self.groups.iter().position(|group| group.serial == serial) else {
                 continue;
             };
@@ -172,6 +186,16 @@ impl Video {
             let Some(head) = group.queue.front() else {
                 continue;
             };
+            if lags {
+                let expired = cx.now >= head.since + cx.config.hold;
+                if group.stream.is_none() || expired {
+                    self.give_up(cx, |one| one.serial == serial);
+                    continue;
+                }
+                if !over {
+                    continue;
+                }
+            }
             if !over && cx.now < group.began + cx.config.group_patience {
                 continue;
             }
@@ -207,8 +231,25 @@ impl Video {
         false
     }
 
-    fn delivered(&mut self, cx: &mut Context<'_>, opened: Opened) {
+    /// A group of another layer may have begun before the picture that is shown. Until
+    /// it has come up with that there is nothing in it to see.
+    fn lags(&self, group: &Group, current: Option<&Group>) -> bool {
+        let is_other = current.is_some_and(|current| current.layer != group.layer);
+        let last = group.queue.back().map(|held| held.frame.header.capture_us);
+        let (Some(last), Some(shown)) = (last, self.shown_us) else {
+            return false;
+        };
+        is_other && last < shown && shown - last < CLOCK_US
+    }
+
+    fn delivered(&mut self, cx: &mut Context<'_>, mut opened: Opened) {
         let header = opened.header;
+        let capture = header.capture_us;
+        let is_behind = |shown: u64| capture <= shown && shown - capture < CLOCK_US;
+        opened.behind = self.shown_us.is_some_and(is_behind);
+        if !opened.behind {
+            self.shown_us = Some(capture);
+        }
         let (group, frame) = (header.group, header.frame);
         self.floors.insert(header.layer, Floor { group, frame });
         self.layer = header.layer;
@@ -316,7 +357,8 @@ impl Video {
             let head = group.queue.front()?;
             let newer = current.is_none_or(|current| group.is_newer_than(current));
             let expires = head.since + config.hold;
-            Some(match newer && !group.ahead {
+            let goes_on = newer && !group.ahead && !self.lags(group, current);
+            Some(match goes_on {
                 true => expires.min(group.began + config.group_patience),
                 false => expires,
             })

@@ -1,9 +1,9 @@
 //! The forwarder alone: who may, who gets, what is kept.
 
-use darktower_media::Kind;
 use darktower_media::forwarder::{
     Command, Config, Delivery, Forwarder, Input, Output, Payload, SessionId,
 };
+use darktower_media::{Kind, Shape};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, ParticipantId, TrackId};
 use darktower_wire::media::Header;
@@ -17,6 +17,10 @@ pub(crate) struct Sized(pub(crate) usize);
 impl Payload for Sized {
     fn size(&self) -> usize {
         self.0
+    }
+
+    fn bundle(frames: &[Self]) -> Self {
+        Self(frames.iter().map(|one| one.0).sum())
     }
 }
 
@@ -48,12 +52,12 @@ pub(crate) fn seat(seat: ParticipantId, joined: bool) -> Command {
 }
 
 pub(crate) fn track(id: TrackId, seat: ParticipantId, kind: Kind) -> Command {
-    let layers = 1;
+    let shape = Shape::of_layers(1);
     Command::Track {
         id,
         seat,
         kind,
-        layers,
+        shape,
     }
 }
 
@@ -309,6 +313,7 @@ fn requests_for_key_frames_are_folded() {
         say(&mut forwarder, 0, seat(who, true));
         tell(&mut forwarder, 0, opened(who));
     }
+    let is_ask = |one: &&Output<Sized>| matches!(one, Output::KeyFrameWanted { .. });
     let mut asked = 0;
     for at in 0..1000 {
         for who in [2, 3, 4, 5] {
@@ -317,10 +322,10 @@ fn requests_for_key_frames_are_folded() {
                 track: CAMERA,
             };
             let outputs = tell(&mut forwarder, at, wanted);
-            let is_ask = |one: &&Output<Sized>| matches!(one, Output::KeyFrameWanted { .. });
             asked += outputs.iter().filter(is_ask).count();
         }
-        asked += tell(&mut forwarder, at, Input::Tick).len();
+        let outputs = tell(&mut forwarder, at, Input::Tick);
+        asked += outputs.iter().filter(is_ask).count();
     }
     assert!((4..=10).contains(&asked), "{asked} requests in a second");
     let own = Input::KeyFrameWanted {

@@ -194,7 +194,7 @@ fn a_subscription_can_be_ended_and_taken_up_again() {
     meeting.tell(bob, subscriber::Input::TrackGone(CAMERA));
     meeting.run(ms(100));
     let seen = meeting.viewers[bob].pictures().len();
-    meeting.run(ms(500));
+    meeting.run(ms(300));
     assert_eq!(meeting.viewers[bob].pictures().len(), seen);
     meeting.say(Command::Subscription {
         seat: BOB,
@@ -209,10 +209,10 @@ fn a_subscription_can_be_ended_and_taken_up_again() {
         muted: false,
     };
     meeting.tell(bob, subscriber::Input::Track(track));
-    meeting.run(ms(60));
+    meeting.run(ms(300));
     assert!(
-        meeting.viewers[bob].pictures().len() > seen + 10,
-        "the cache gives a picture at once"
+        meeting.viewers[bob].pictures().len() > seen + 3,
+        "a key frame gives a picture soon"
     );
 }
 

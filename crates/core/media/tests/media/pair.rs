@@ -9,7 +9,7 @@ use darktower_media::egress::{self, Egress};
 use darktower_media::forwarder::{self, Command, Forwarder, SessionId};
 use darktower_media::publisher::{self, Encoded, Publisher};
 use darktower_media::subscriber::{self, Opened, Subscriber};
-use darktower_media::{Kind, Opener, Sealer};
+use darktower_media::{Kind, Opener, Sealer, Shape};
 use darktower_wire::ids::{Fence, ParticipantId, TrackId};
 use darktower_wire::media::{Frame, GroupDecoder, STREAM_GROUP, put_entry_length};
 
@@ -123,12 +123,12 @@ impl Meeting {
             joined: true,
         });
         for (id, kind) in [(CAMERA, Kind::Video), (MICROPHONE, Kind::Audio)] {
-            let (seat, layers) = (ALICE, 1);
+            let (seat, shape) = (ALICE, Shape::of_layers(1));
             meeting.say(Command::Track {
                 id,
                 seat,
                 kind,
-                layers,
+                shape,
             });
         }
         let (session, seat) = (SessionId(1), ALICE);
@@ -137,14 +137,14 @@ impl Meeting {
         let publisher = &mut meeting.publisher;
         publisher.handle(now, publisher::Input::Connected { max_datagram: 1100 });
         for (handle, track, kind) in [(1, CAMERA, Kind::Video), (2, MICROPHONE, Kind::Audio)] {
-            let layers = 1;
+            let shape = Shape::of_layers(1);
             publisher.handle(
                 now,
                 publisher::Input::Published {
                     handle,
                     track,
                     kind,
-                    layers,
+                    shape,
                 },
             );
         }
@@ -367,6 +367,7 @@ impl Meeting {
                 publisher::Output::Datagram(bytes) => {
                     self.up.datagrams.send(self.now, bytes.len(), bytes);
                 }
+                publisher::Output::Encode { .. } => {}
                 publisher::Output::KeyFrame { .. } => {
                     self.key_wanted = true;
                     self.asked.push(self.now);

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use darktower_media::Kind;
 use darktower_media::egress::{self, Egress};
 use darktower_media::forwarder::{Command, Config, Forwarder, Input, Output};
 use darktower_media::subscriber::{self, Subscriber};
+use darktower_media::{Kind, Shape};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, ParticipantId, TrackId};
 use darktower_wire::media::{Header, STREAM_GROUP, put_entry_length};
@@ -128,8 +128,8 @@ proptest! {
                 Step::Track(id, who, video) => {
                     let kind = if video { Kind::Video } else { Kind::Audio };
                     model.tracks.insert(id, who);
-                    let (id, seat, layers) = (TrackId(id), place(who), 2);
-                    say(Command::Track { id, seat, kind, layers })
+                    let (id, seat, shape) = (TrackId(id), place(who), Shape::of_layers(2));
+                    say(Command::Track { id, seat, kind, shape })
                 }
                 Step::TrackGone(id) => {
                     model.tracks.remove(&id);

@@ -54,13 +54,19 @@ impl End {
 
 fn sealed(by: ParticipantId, track: TrackId, group: u64, frame: u64) -> Vec<u8> {
     let key = frame == 0 || track == MICROPHONE;
-    let header = Header {
-        track,
-        group,
-        frame,
-        key,
-        ..Header::default()
-    };
+    sealed_as(
+        by,
+        Header {
+            track,
+            group,
+            frame,
+            key,
+            ..Header::default()
+        },
+    )
+}
+
+fn sealed_as(by: ParticipantId, header: Header) -> Vec<u8> {
     let mut bytes = Vec::new();
     header.encode(&mut bytes);
     let clear = bytes.clone();
@@ -132,6 +138,22 @@ fn what_was_seen_is_refused() {
         []
     );
     assert_eq!(end.subscriber.counters().refused_replay, 3);
+}
+
+#[test]
+fn the_tail_of_an_overtaken_group_is_late_and_no_repeat() {
+    let mut end = End::new();
+    assert_eq!(end.frames(0, picture(1, 0)), [(1, 0)]);
+    assert_eq!(end.frames(1, picture(2, 0)), []);
+    assert_eq!(end.frames(1000, Input::Tick), [(2, 0)]);
+    let tail = Input::StreamData {
+        stream: 50,
+        bytes: entry(&sealed(ALICE, CAMERA, 1, 1), true),
+        fin: true,
+    };
+    assert_eq!(end.frames(1001, tail), []);
+    let counted = end.subscriber.counters();
+    assert_eq!((counted.refused_replay, counted.dropped), (0, 1));
 }
 
 #[test]
@@ -315,4 +337,162 @@ fn what_lies_is_stopped() {
         "{outputs:?}"
     );
     assert_eq!(end.frames(601, picture(1, 0)), [(1, 0)]);
+}
+
+/// A picture of a layer, captured then; each group on a stream of its own.
+fn layered(layer: u8, group: u64, frame: u64, capture_ms: u64) -> Input {
+    let header = Header {
+        track: CAMERA,
+        layer,
+        group,
+        frame,
+        key: frame == 0,
+        capture_us: capture_ms * 1000,
+        ..Header::default()
+    };
+    Input::StreamData {
+        stream: u64::from(layer) * 1000 + group,
+        bytes: entry(&sealed_as(ALICE, header), frame == 0),
+        fin: false,
+    }
+}
+
+fn ended(layer: u8, group: u64) -> Input {
+    Input::StreamData {
+        stream: u64::from(layer) * 1000 + group,
+        bytes: Bytes::new(),
+        fin: true,
+    }
+}
+
+impl End {
+    /// Layer, capture time and whether it is to be shown, of each picture delivered.
+    fn shown(&mut self, at: u64, input: Input) -> Vec<(u8, u64, bool)> {
+        let outputs = self.tell(at, input).into_iter();
+        let pictures = outputs.filter_map(|output| match output {
+            Output::Frame(one) => {
+                let header = one.header;
+                Some((header.layer, header.capture_us / 1000, !one.behind))
+            }
+            _ => None,
+        });
+        pictures.collect()
+    }
+}
+
+#[test]
+fn another_layer_goes_on_where_its_group_begins() {
+    let mut end = End::new();
+    assert_eq!(end.shown(0, layered(0, 1, 0, 0)), [(0, 0, true)]);
+    assert_eq!(end.shown(33, layered(0, 1, 1, 33)), [(0, 33, true)]);
+    // The same picture comes in the larger layer, and the smaller one ends.
+    assert_eq!(end.shown(35, layered(1, 7, 0, 33)), []);
+    assert_eq!(end.shown(36, ended(0, 1)), [(1, 33, false)], "it was shown");
+    assert_eq!(end.shown(66, layered(1, 7, 1, 66)), [(1, 66, true)]);
+    // And back, by a key frame that overtakes the end of the larger.
+    assert_eq!(end.shown(99, layered(0, 2, 0, 99)), []);
+    assert_eq!(end.shown(119, Input::Tick), [(0, 99, true)]);
+    assert_eq!(end.subscriber.counters().key_frames_wanted, 0);
+}
+
+#[test]
+fn a_group_that_began_earlier_is_caught_up_with_before_it_is_shown() {
+    let mut end = End::new();
+    end.tell(0, layered(0, 1, 0, 900));
+    end.tell(33, layered(0, 1, 1, 933));
+    // From the handler's cache: 300 ms old.
+    for (frame, capture) in [(0, 633), (1, 700), (2, 800), (3, 900)] {
+        assert_eq!(end.shown(40, layered(1, 5, frame, capture)), []);
+    }
+    assert_eq!(
+        end.shown(66, layered(0, 1, 2, 966)),
+        [(0, 966, true)],
+        "meanwhile"
+    );
+    assert_eq!(
+        end.shown(80, layered(1, 5, 4, 966)).len(),
+        5,
+        "it has come up"
+    );
+    assert_eq!(end.shown(99, layered(1, 5, 5, 999)), [(1, 999, true)]);
+    assert_eq!(
+        end.shown(100, layered(0, 1, 3, 999)),
+        [],
+        "the old layer is left"
+    );
+}
+
+#[test]
+fn what_is_older_is_decoded_and_not_shown_where_nothing_else_comes() {
+    let mut end = End::new();
+    end.tell(0, layered(0, 1, 0, 900));
+    end.tell(10, layered(1, 5, 0, 700));
+    assert_eq!(end.shown(20, ended(0, 1)), [(1, 700, false)]);
+    assert_eq!(end.shown(30, layered(1, 5, 1, 800)), [(1, 800, false)]);
+    assert_eq!(end.shown(40, layered(1, 5, 2, 933)), [(1, 933, true)]);
+}
+
+#[test]
+fn a_group_of_another_layer_that_never_comes_up_is_given_up() {
+    let mut end = End::new();
+    end.tell(0, layered(0, 1, 0, 900));
+    end.tell(10, layered(1, 5, 0, 700));
+    for frame in 1..100 {
+        let at = frame * 33;
+        assert_eq!(
+            end.shown(at, layered(0, 1, frame, 900 + at)),
+            [(0, 900 + at, true)]
+        );
+        end.tell(at, Input::Tick);
+    }
+    assert_eq!(end.subscriber.kept_bytes(), 0);
+    assert_eq!(end.subscriber.counters().dropped, 1);
+    assert_eq!(end.subscriber.counters().key_frames_wanted, 0);
+}
+
+#[test]
+fn a_clock_that_begins_anew_does_not_leave_a_track_dark() {
+    let mut end = End::new();
+    end.tell(0, layered(0, 1, 0, 3_600_000));
+    end.tell(10, ended(0, 1));
+    assert_eq!(end.shown(20, layered(0, 2, 0, 5)), [(0, 5, true)]);
+}
+
+#[test]
+fn left_out_temporal_layers_are_no_loss() {
+    let mut end = End::new();
+    for frame in [0, 2, 4, 8, 9, 10] {
+        assert_eq!(end.frames(frame * 33, picture(1, frame)), [(1, frame)]);
+    }
+    assert_eq!(end.subscriber.counters().key_frames_wanted, 0);
+}
+
+#[test]
+fn what_is_hidden_is_not_asked_for() {
+    let mut end = End::new();
+    let track = CAMERA;
+    end.tell(
+        0,
+        Input::Shown {
+            track,
+            shown: false,
+        },
+    );
+    assert_eq!(end.subscriber.deadline(), None);
+    end.tell(9000, Input::Shown { track, shown: true });
+    assert_eq!(end.subscriber.deadline(), Some(ms(9500)));
+    let asked = end.tell(9500, Input::Tick);
+    assert!(
+        matches!(asked[..], [Output::KeyFrameWanted { .. }]),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn sound_that_was_not_forwarded_for_a_while_is_not_waited_for() {
+    let mut end = End::new();
+    assert_eq!(end.frames(0, sound(0)), [(1, 0)]);
+    assert_eq!(end.frames(5000, sound(250)), [(1, 250)]);
+    assert_eq!(end.frames(5020, sound(252)), [], "this one is");
+    assert_eq!(end.frames(5080, Input::Tick), [(1, 252)]);
 }

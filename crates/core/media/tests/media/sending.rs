@@ -1,7 +1,7 @@
 //! The publisher alone: groups, key frames, what is dropped.
 
-use darktower_media::Kind;
 use darktower_media::publisher::{Config, Dropped, Input, Output, Publisher, first_group};
+use darktower_media::{Kind, Shape};
 use darktower_wire::ids::TrackId;
 
 use crate::pair::{encoded, ms};
@@ -11,14 +11,14 @@ fn connected() -> Publisher {
     let mut publisher = Publisher::new(Config::default(), 5);
     publisher.handle(ms(0), Input::Connected { max_datagram: 200 });
     for (handle, kind) in [(1, Kind::Video), (2, Kind::Audio)] {
-        let (track, layers) = (TrackId(handle), 1);
+        let (track, shape) = (TrackId(handle), Shape::of_layers(1));
         publisher.handle(
             ms(0),
             Input::Published {
                 handle,
                 track,
                 kind,
-                layers,
+                shape,
             },
         );
     }
@@ -123,6 +123,18 @@ fn key_frames_for_many_reasons_are_one() {
     publisher.handle(ms(1100), Input::Tick);
     assert_eq!(drain(&mut publisher), [WANTED], "one for all the others");
     assert_eq!(publisher.deadline(), None);
+}
+
+#[test]
+fn newcomers_do_not_wait_for_the_gap_after_a_key_frame_of_the_former_epoch() {
+    let mut publisher = connected();
+    send(&mut publisher, 1, 1, true).unwrap_or_default();
+    let (track, layer) = (TrackId(1), 0);
+    publisher.handle(ms(1000), Input::KeyFrameWanted { track, layer });
+    assert_eq!(drain(&mut publisher), [WANTED]);
+    send(&mut publisher, 1010, 1, true).unwrap_or_default();
+    publisher.handle(ms(1040), Input::MembersAdded);
+    assert_eq!(drain(&mut publisher), [WANTED], "at once");
 }
 
 #[test]

@@ -1,0 +1,222 @@
+//! How a publisher's frames arrive at the handler: what it is told of them, as browsers
+//! say nothing of what they send.
+//!
+//! Headers are believed: one that lies about its own frames misleads nobody but itself.
+//! Memory is bounded whatever they say.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use darktower_wire::datagram::Datagram;
+use darktower_wire::ids::TrackId;
+use darktower_wire::media::Header;
+use darktower_wire::media_control;
+
+/// How often a publisher is told, while something arrives.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// After so long without anything it starts afresh: it says nothing of the pause.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// A packet of sound counts as lost when so many later ones have come: 100 ms of sound,
+/// more than any redundancy or reordering.
+const SETTLED: u64 = 5;
+
+/// A larger gap in running numbers is another publisher, or a long break: not a loss.
+const LARGEST_GAP: u64 = 250;
+
+/// Audio tracks that are followed for one publisher; sound of more is not counted.
+const MOST_TRACKS: usize = 64;
+
+/// What a publisher is told of an interval; the message of the same name in
+/// `proto/media/v1/media.proto`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Feedback {
+    /// How long the interval was.
+    pub interval: Duration,
+    /// Bytes of whole frames and of padding that arrived in it.
+    pub bytes: u64,
+    /// The smallest of (arrival - capture) over its frames, in microseconds between two
+    /// clocks that know nothing of one another.
+    pub transit_us: i64,
+    /// Audio frames that arrived, each counted once.
+    pub audio: u32,
+    /// Audio frames missing between them that redundancy did not bring either.
+    pub audio_lost: u32,
+    /// Audio datagrams that arrived.
+    pub datagrams: u32,
+    /// Audio datagrams missing.
+    pub datagrams_lost: u32,
+}
+
+impl From<Feedback> for media_control::Feedback {
+    fn from(feedback: Feedback) -> Self {
+        let interval_ms = feedback.interval.as_millis();
+        Self {
+            interval_ms: u32::try_from(interval_ms).unwrap_or(u32::MAX),
+            bytes: feedback.bytes,
+            transit_us: feedback.transit_us,
+            audio: feedback.audio,
+            audio_lost: feedback.audio_lost,
+            datagrams: feedback.datagrams,
+            datagrams_lost: feedback.datagrams_lost,
+        }
+    }
+}
+
+impl From<media_control::Feedback> for Feedback {
+    fn from(message: media_control::Feedback) -> Self {
+        Self {
+            interval: Duration::from_millis(u64::from(message.interval_ms)),
+            bytes: message.bytes,
+            transit_us: message.transit_us,
+            audio: message.audio,
+            audio_lost: message.audio_lost,
+            datagrams: message.datagrams,
+            datagrams_lost: message.datagrams_lost,
+        }
+    }
+}
+
+/// Which of a track's newest packets have come.
+#[derive(Debug, Clone, Copy)]
+struct Track {
+    /// The largest running number.
+    newest: u64,
+    /// Bit n: the frame `newest - n` has come, in whatever datagram.
+    frames: u64,
+    /// Bit n: the datagram in which `newest - n` was new has come.
+    datagrams: u64,
+}
+
+/// One publisher's arrivals.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    /// When the interval began; `None` before anything came.
+    began: Option<Duration>,
+    last: Duration,
+    /// Nothing has come in the interval yet.
+    empty: bool,
+    transit_us: Option<i64>,
+    sums: Feedback,
+    tracks: BTreeMap<TrackId, Track>,
+}
+
+impl Arrivals {
+    /// Nothing has arrived.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A video frame has come whole; its size with the header.
+    pub fn frame(&mut self, now: Duration, header: &Header, bytes: usize) {
+        self.arrived(now, bytes);
+        self.travelled(now, header);
+    }
+
+    /// A datagram has come: sound or padding.
+    pub fn datagram(&mut self, now: Duration, datagram: &Datagram) {
+        let frames = match datagram {
+            Datagram::Padding(bytes) => return self.padding(now, *bytes),
+            Datagram::Frame(frame) => core::slice::from_ref(frame),
+            Datagram::Bundle(frames) => &frames[..],
+        };
+        let Some(newest) = frames.first() else { return };
+        self.arrived(now, frames.iter().map(|frame| frame.bytes.len()).sum());
+        self.travelled(now, &newest.header);
+        let id = newest.header.track;
+        if self.tracks.len() >= MOST_TRACKS && !self.tracks.contains_key(&id) {
+            return;
+        }
+        self.sums.datagrams += 1;
+        let number = newest.header.frame;
+        let track = self.tracks.entry(id).or_insert(Track {
+            newest: number,
+            // What was before the first is not missing.
+            frames: u64::MAX - 1,
+            datagrams: u64::MAX,
+        });
+        track.advance(number, &mut self.sums);
+        for frame in frames.iter().filter(|frame| frame.header.track == id) {
+            let behind = track.newest.saturating_sub(frame.header.frame);
+            if behind < 64 && track.frames & (1 << behind) == 0 {
+                track.frames |= 1 << behind;
+                self.sums.audio += 1;
+            }
+        }
+    }
+
+    /// Padding has come, which is also a datagram.
+    pub fn padding(&mut self, now: Duration, bytes: usize) {
+        self.arrived(now, bytes);
+    }
+
+    /// What the publisher is to be told now.
+    pub fn poll(&mut self, now: Duration) -> Option<Feedback> {
+        let began = self.began.filter(|_| !self.empty)?;
+        let interval = now.saturating_sub(began);
+        if interval < INTERVAL {
+            return None;
+        }
+        self.began = Some(now);
+        self.empty = true;
+        let sums = core::mem::take(&mut self.sums);
+        // Padding alone has no time of capture: as it was.
+        let transit_us = self.transit_us.take().unwrap_or(sums.transit_us);
+        self.sums.transit_us = transit_us;
+        Some(Feedback {
+            interval,
+            transit_us,
+            ..sums
+        })
+    }
+
+    /// When [`Arrivals::poll`] is to be asked.
+    pub fn deadline(&self) -> Option<Duration> {
+        let began = self.began.filter(|_| !self.empty)?;
+        Some(began + INTERVAL)
+    }
+
+    fn arrived(&mut self, now: Duration, bytes: usize) {
+        if self.began.is_none() || now >= self.last + IDLE {
+            self.began = Some(now);
+        }
+        self.last = now;
+        self.empty = false;
+        self.sums.bytes += bytes as u64;
+    }
+
+    fn travelled(&mut self, now: Duration, header: &Header) {
+        let arrival = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        let capture = i64::try_from(header.capture_us).unwrap_or(i64::MAX);
+        let transit = arrival - capture;
+        self.transit_us = Some(self.transit_us.map_or(transit, |least| least.min(transit)));
+    }
+}
+
+impl Track {
+    /// A datagram has come in which the frame of this number was new.
+    fn advance(&mut self, number: u64, sums: &mut Feedback) {
+        if number <= self.newest {
+            let behind = self.newest - number;
+            if behind < 64 {
+                self.datagrams |= 1 << behind;
+            }
+            return;
+        }
+        let steps = number - self.newest;
+        self.newest = number;
+        if steps > LARGEST_GAP {
+            (self.frames, self.datagrams) = (u64::MAX - 1, u64::MAX);
+            return;
+        }
+        for _ in 0..steps {
+            let settled = 1 << (SETTLED - 1);
+            sums.audio_lost += u32::from(self.frames & settled == 0);
+            sums.datagrams_lost += u32::from(self.datagrams & settled == 0);
+            self.frames <<= 1;
+            self.datagrams <<= 1;
+        }
+        self.datagrams |= 1;
+    }
+}

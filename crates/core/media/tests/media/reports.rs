@@ -1,0 +1,160 @@
+//! What a handler reports of a publisher's frames.
+
+use bytes::Bytes;
+use darktower_media::arrivals::{Arrivals, Feedback};
+use darktower_wire::datagram::{Datagram, bundle, padding};
+use darktower_wire::ids::TrackId;
+use darktower_wire::media::Header;
+use darktower_wire::media_control;
+
+use crate::pair::ms;
+
+fn packet(number: u64, captured_ms: u64) -> Bytes {
+    let header = Header {
+        track: TrackId(7),
+        frame: number,
+        capture_us: captured_ms * 1000,
+        key: true,
+        ..Header::default()
+    };
+    let mut bytes = Vec::new();
+    header.encode(&mut bytes);
+    bytes.extend([1; 20]);
+    bytes.into()
+}
+
+fn datagram(numbers: &[u64]) -> Datagram {
+    let frames: Vec<Bytes> = numbers.iter().map(|n| packet(*n, n % 1000 * 20)).collect();
+    let bytes = match &frames[..] {
+        [alone] => alone.clone(),
+        many => bundle(many),
+    };
+    Datagram::parse(bytes).expect("a datagram")
+}
+
+/// Datagrams of these frames, one each 20 ms, and the sum of what is reported.
+fn reported(arrivals: &mut Arrivals, datagrams: &[&[u64]]) -> Feedback {
+    let mut sum = Feedback::default();
+    for (at, numbers) in (1..).zip(datagrams) {
+        let now = ms(1000 + 20 * at);
+        if !numbers.is_empty() {
+            arrivals.datagram(now, &datagram(numbers));
+        }
+        if let Some(one) = arrivals.poll(now) {
+            sum.audio += one.audio;
+            sum.audio_lost += one.audio_lost;
+            sum.datagrams += one.datagrams;
+            sum.datagrams_lost += one.datagrams_lost;
+        }
+    }
+    sum
+}
+
+#[test]
+fn a_report_each_hundred_milliseconds_while_something_arrives() {
+    let mut arrivals = Arrivals::new();
+    assert_eq!(arrivals.deadline(), None);
+    let header = Header {
+        capture_us: 5_000_000,
+        ..Header::default()
+    };
+    arrivals.frame(ms(1000), &header, 700);
+    arrivals.frame(ms(1030), &header, 300);
+    assert_eq!(arrivals.deadline(), Some(ms(1100)));
+    assert_eq!(arrivals.poll(ms(1099)), None);
+    let report = arrivals.poll(ms(1100)).expect("a report");
+    assert_eq!((report.interval, report.bytes), (ms(100), 1000));
+    assert_eq!(report.transit_us, -4_000_000, "of the fastest");
+    assert_eq!(arrivals.deadline(), None, "nothing came since");
+    let padding = Datagram::parse(padding(900)).expect("padding");
+    arrivals.datagram(ms(1150), &padding);
+    let report = arrivals.poll(ms(1200)).expect("a report");
+    assert_eq!((report.bytes, report.datagrams), (900, 0));
+    assert_eq!(report.transit_us, -4_000_000, "padding has none of its own");
+}
+
+#[test]
+fn what_repetition_brings_is_not_lost_but_its_datagram_is() {
+    let mut arrivals = Arrivals::new();
+    let all: &[&[u64]] = &[
+        &[0],
+        &[1, 0],
+        &[],
+        &[3, 2],
+        &[],
+        &[],
+        &[6, 5],
+        &[7],
+        &[8],
+        &[9],
+        &[10],
+        &[11],
+        &[12],
+        &[13],
+        &[14],
+    ];
+    let sum = reported(&mut arrivals, all);
+    assert_eq!(sum.datagrams_lost, 3, "2, 4 and 5: {sum:?}");
+    assert_eq!(sum.audio_lost, 1, "only 4: {sum:?}");
+}
+
+#[test]
+fn what_comes_twice_or_late_counts_once() {
+    let mut arrivals = Arrivals::new();
+    let all: &[&[u64]] = &[
+        &[0],
+        &[2],
+        &[1],
+        &[1],
+        &[3, 2],
+        &[4],
+        &[5],
+        &[6],
+        &[7],
+        &[8],
+        &[],
+        &[],
+    ];
+    let sum = reported(&mut arrivals, all);
+    assert_eq!((sum.audio, sum.audio_lost, sum.datagrams_lost), (9, 0, 0));
+}
+
+#[test]
+fn numbers_that_leap_are_a_new_beginning() {
+    let mut arrivals = Arrivals::new();
+    let all: &[&[u64]] = &[&[0], &[1], &[1 << 60], &[1], &[(1 << 60) + 1], &[], &[]];
+    let sum = reported(&mut arrivals, all);
+    assert_eq!((sum.audio_lost, sum.datagrams_lost), (0, 0));
+}
+
+#[test]
+fn a_thousand_tracks_take_no_more_room_than_a_few() {
+    let mut arrivals = Arrivals::new();
+    for track in 0..1000 {
+        let header = Header {
+            track: TrackId(track),
+            ..Header::default()
+        };
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes);
+        let datagram = Datagram::parse(bytes.into()).expect("a frame");
+        arrivals.datagram(ms(1000), &datagram);
+    }
+    let report = arrivals.poll(ms(1100)).expect("a report");
+    assert_eq!(report.datagrams, 64);
+}
+
+#[test]
+fn a_report_is_the_same_on_the_wire() {
+    let report = Feedback {
+        interval: ms(100),
+        bytes: 1,
+        transit_us: -2,
+        audio: 3,
+        audio_lost: 4,
+        datagrams: 5,
+        datagrams_lost: 6,
+    };
+    let message: media_control::Feedback = report.into();
+    assert_eq!(Feedback::from(message), report);
+}
