@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use darktower_participant::{Link, Output};
 use darktower_wire::Code;
+use darktower_wire::media::AudioLevel;
 
 /// What kind of output a record holds; the numbers are the ABI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub enum Kind {
     State = 11,
     Event = 12,
     Stop = 13,
+    Encode = 14,
 }
 
 /// An output: its kind, up to four numbers, bytes and a text.
@@ -125,11 +127,17 @@ impl Record {
                 track,
                 layer,
                 key,
+                behind,
                 capture_us,
                 chunk,
             } => {
-                let key = f64::from(u8::from(key));
-                let numbers = [f64::from(track.0), f64::from(layer), key, capture_us as f64];
+                let flags = f64::from(u8::from(key) | u8::from(behind) << 1);
+                let numbers = [
+                    f64::from(track.0),
+                    f64::from(layer),
+                    flags,
+                    capture_us as f64,
+                ];
                 Self {
                     data: chunk,
                     ..Self::new(Kind::Video, numbers)
@@ -137,12 +145,14 @@ impl Record {
             }
             Output::Audio {
                 track,
+                number,
                 capture_us,
                 level,
                 chunk,
             } => {
-                let level = level.map_or(-1.0, |level| f64::from(level.minus_dbov));
-                let numbers = [f64::from(track.0), capture_us as f64, level, 0.0];
+                let byte = |level: AudioLevel| level.minus_dbov | u8::from(level.voice) << 7;
+                let level = level.map_or(-1.0, |level| f64::from(byte(level)));
+                let numbers = [f64::from(track.0), capture_us as f64, level, number as f64];
                 Self {
                     data: chunk,
                     ..Self::new(Kind::Audio, numbers)
@@ -151,6 +161,19 @@ impl Record {
             Output::KeyFrame { handle, layer } => Self::new(
                 Kind::KeyFrame,
                 [f64::from(handle), f64::from(layer), 0.0, 0.0],
+            ),
+            Output::Encode {
+                handle,
+                layer,
+                target_bps,
+            } => Self::new(
+                Kind::Encode,
+                [
+                    f64::from(handle),
+                    f64::from(layer),
+                    f64::from(target_bps),
+                    0.0,
+                ],
             ),
             Output::Changed => Self {
                 text: state(),
