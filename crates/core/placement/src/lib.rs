@@ -4,9 +4,34 @@
 //! themselves and answers with an order of preference. The same view gives the
 //! same answer everywhere, without anybody asking anybody.
 //!
-//! Start with [`rank`].
+//! Start with [`rank`] and [`keep_or_choose`]. [`Recent`] counts in what was assigned a moment ago,
+//! [`Plane`] judges whether media comes through a handler. [`Takeover`] is the way to a meeting's lease,
+//! [`Tenure`] what its owner knows of lease and log, [`Watch`] what a controller knows of a
+//! handler, [`View`] what a node knows of the others.
+
+mod claim;
+mod plane;
+mod recent;
+mod takeover;
+mod tenure;
+mod view;
+mod watch;
 
 use darktower_wire::ids::{MeetingId, NodeId};
+
+pub use claim::{Answer, Claim, claim};
+pub use plane::{PROBE_EVERY, Plane, Way};
+pub use recent::Recent;
+pub use takeover::{HOLD_WITHIN, Outcome, Step, Takeover};
+pub use tenure::{Logged, Renewal, Tenure};
+pub use view::View;
+pub use watch::{Again, CALL_WITHIN, HEARTBEAT, RETRY, SILENT, Watch};
+
+/// How many other controllers participants are told of: whoever finds none of them asks the API.
+const OTHERS: usize = 4;
+
+/// Controllers asked for one lookup before it fails.
+const ASKED: usize = 3;
 
 /// A node's share of the average load above which others come first: bounds
 /// how uneven the hash may be (consistent hashing with bounded loads).
@@ -25,6 +50,8 @@ pub struct Candidate<'a> {
     pub load: u32,
     /// It is going away.
     pub draining: bool,
+    /// It does not answer whoever looks at it.
+    pub suspect: bool,
 }
 
 /// The candidates for a meeting, the best first.
@@ -40,7 +67,12 @@ pub fn rank(meeting: MeetingId, candidates: &[Candidate<'_>], region: &str) -> V
         .filter(|node| staying == 0 || !node.draining)
         .collect();
     let capacity: u64 = eligible.iter().map(|node| u64::from(node.capacity)).sum();
-    let load: u64 = eligible.iter().map(|node| u64::from(node.load)).sum();
+    // One that claims to carry more than it can must not make the average, and with it everybody's bound, meaningless.
+    let carried = |node: &&Candidate<'_>| match node.capacity {
+        0 => 0,
+        capacity => u64::from(node.load.min(capacity)),
+    };
+    let load: u64 = eligible.iter().map(carried).sum();
     let mut ranked: Vec<_> = eligible
         .into_iter()
         .map(|node| {
@@ -57,6 +89,66 @@ pub fn rank(meeting: MeetingId, candidates: &[Candidate<'_>], region: &str) -> V
         .collect();
     ranked.sort();
     ranked.into_iter().map(|(_, _, id)| id).collect()
+}
+
+/// The other controllers that take a meeting where `own` is gone, the best first. Their
+/// load counts only where somebody `goes` there now: a list that participants keep should
+/// not change with it.
+pub fn others(
+    meeting: MeetingId,
+    controllers: &[Candidate<'_>],
+    own: NodeId,
+    region: &str,
+    goes: bool,
+) -> Vec<NodeId> {
+    let others = controllers
+        .iter()
+        .filter(|node| node.id != own && !node.draining);
+    let others: Vec<_> = others
+        .map(|node| Candidate {
+            capacity: if goes { node.capacity } else { 0 },
+            load: if goes { node.load } else { 0 },
+            ..node.clone()
+        })
+        .collect();
+    let mut ranked = rank(meeting, &others, region);
+    ranked.truncate(OTHERS);
+    ranked
+}
+
+/// The controllers to ask about a meeting, in order: its owner wherever there is one,
+/// draining or not; then the others as they are placed, which all who ask agree on.
+pub fn ask_in_order(
+    meeting: MeetingId,
+    controllers: &[Candidate<'_>],
+    owner: Option<NodeId>,
+    region: &str,
+) -> Vec<NodeId> {
+    let owner = owner.filter(|owner| controllers.iter().any(|node| node.id == *owner));
+    let ranked = rank(meeting, controllers, region);
+    let others = ranked.into_iter().filter(|id| Some(*id) != owner);
+    owner.into_iter().chain(others).take(ASKED).collect()
+}
+
+/// Where a meeting that is on `current` should be. It stays there while that one is
+/// there, answers and is not going away: moving costs everybody a moment. A suspect or
+/// draining one is left only for one that is neither: the last that could serve is
+/// never given up for nothing.
+pub fn keep_or_choose(
+    meeting: MeetingId,
+    candidates: &[Candidate<'_>],
+    region: &str,
+    current: Option<NodeId>,
+) -> Option<NodeId> {
+    let current = candidates.iter().find(|node| Some(node.id) == current);
+    let is_sound = |node: &&Candidate<'_>| !node.suspect && !node.draining;
+    if let Some(node) = current.filter(is_sound) {
+        return Some(node.id);
+    }
+    let sound: Vec<_> = candidates.iter().filter(is_sound).cloned().collect();
+    let best = rank(meeting, &sound, region).into_iter().next();
+    best.or_else(|| current.map(|node| node.id))
+        .or_else(|| rank(meeting, candidates, region).into_iter().next())
 }
 
 /// FNV-1a over both ids, spread over all bits by SplitMix64's last steps. Nobody

@@ -1,6 +1,6 @@
 //! The order of preference.
 
-use darktower_placement::{Candidate, rank};
+use darktower_placement::{Candidate, keep_or_choose, rank};
 use darktower_wire::ids::{MeetingId, NodeId};
 use proptest::prelude::*;
 
@@ -11,6 +11,7 @@ fn node(n: u8) -> Candidate<'static> {
         capacity: 100,
         load: 0,
         draining: false,
+        suspect: false,
     }
 }
 
@@ -56,7 +57,38 @@ fn the_own_region_comes_first_the_full_last_the_draining_not_at_all() {
     assert!(rank(meeting(1), &[], "eu").is_empty());
 }
 
+/// One that is draining or suspect or neither, by two bits.
+fn ailing(n: u8, bits: u8) -> Candidate<'static> {
+    Candidate {
+        draining: bits & 1 != 0,
+        suspect: bits & 2 != 0,
+        ..node(n)
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_meeting_stays_unless_it_must_go_and_goes_where_it_can_stay(
+        bits in prop::collection::vec(0_u8..4, 0..6),
+        n in any::<u32>(),
+        current in 1_u8..8,
+    ) {
+        let nodes: Vec<_> = (1..).zip(bits).map(|(n, bits)| ailing(n, bits)).collect();
+        let is_sound = |node: &&Candidate<'_>| !node.draining && !node.suspect;
+        let was = nodes.iter().find(|node| node.id == NodeId([current; 16]));
+        let now = keep_or_choose(meeting(n), &nodes, "eu", Some(NodeId([current; 16])));
+        let now = now.map(|id| nodes.iter().find(|node| node.id == id).unwrap());
+        match (was, nodes.iter().find(is_sound)) {
+            (Some(was), _) if is_sound(&was) => prop_assert_eq!(now, Some(was)),
+            (_, Some(_)) => prop_assert!(is_sound(&now.unwrap())),
+            (Some(was), None) => prop_assert_eq!(now, Some(was), "a poor one beats none"),
+            (None, None) => prop_assert_eq!(now.is_some(), !nodes.is_empty()),
+        }
+        // What was chosen is kept, looked at again.
+        let again = keep_or_choose(meeting(n), &nodes, "eu", now.map(|node| node.id));
+        prop_assert_eq!(again, now.map(|node| node.id));
+    }
+
     #[test]
     fn no_node_far_above_the_average_comes_first(
         loads in prop::collection::vec((1_u32..500, 0_u32..500), 1..10),
