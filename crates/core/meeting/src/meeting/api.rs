@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use darktower_wire::Code;
-use darktower_wire::ids::{MeetingId, ParticipantId, TrackId};
-use darktower_wire::signal::{self, ClientMessage, ServerMessage};
+use darktower_wire::ids::{MeetingId, NodeId, ParticipantId, TrackId};
+use darktower_wire::signal::{self, ClientMessage, Controller, Layer, ServerMessage};
 use darktower_wire::token::Role;
 
 /// What a meeting permits. The defaults are the product's.
@@ -120,14 +120,33 @@ pub enum Input {
         /// Which.
         session: SessionId,
     },
-    /// The meeting is on this media handler now (the ticket is empty), or on none.
-    Handler(Option<signal::MediaAssignment>),
+    /// The meeting is on this media handler now, or on none.
+    Handler(Option<Handler>),
+    /// These controllers would take the meeting where this one is gone, the best first.
+    Elsewhere(Vec<Controller>),
+    /// The meeting is given up here: another controller has it, or may have it. What
+    /// is in the log is the truth from here on; nothing is persisted any more.
+    Moved {
+        /// Where it is to be found, the best first; empty where nobody knows.
+        to: Vec<Controller>,
+        /// What the sessions are closed with.
+        code: Code,
+    },
     /// Somebody with the right to do so ends the meeting.
     End,
     /// The meeting was restored here: nobody is connected yet.
     TakenOver,
     /// The deadline passed.
     Tick,
+}
+
+/// A media handler that a meeting is on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Handler {
+    /// Which.
+    pub node: NodeId,
+    /// How it is reached; the ticket is empty.
+    pub assignment: signal::MediaAssignment,
 }
 
 /// What to do, in this order.
@@ -186,8 +205,10 @@ pub enum MediaOrder {
         seat: ParticipantId,
         /// A video track, else an audio track.
         video: bool,
-        /// How many layers it has.
-        layers: u32,
+        /// It shows a screen.
+        screen: bool,
+        /// Its layers, the smallest first; of video at least one.
+        layers: Vec<Layer>,
     },
     /// The track is no more.
     TrackGone {

@@ -40,6 +40,10 @@ pub(super) struct KeyRequests {
     /// Voided commits of which a third member's answer will tell who was wrong:
     /// the committer and the one who refused.
     pub(super) judging: BTreeMap<u64, (ParticipantId, ParticipantId)>,
+    /// The newest epoch in the log that this controller took the meeting over with.
+    pub(super) restored: Option<u64>,
+    /// The newest epoch that each was led to by this controller.
+    pub(super) led: BTreeMap<ParticipantId, u64>,
     pub(super) voided: BTreeMap<ParticipantId, u32>,
     pub(super) refusals: BTreeMap<ParticipantId, u32>,
 }
@@ -223,6 +227,8 @@ impl Meeting {
 
     fn found(&mut self, from: From, keys: Keys) {
         self.change(Change::Founded(keys));
+        self.keys.restored = None;
+        self.keys.led.clear();
         if let Some(session) = self.sessions.get_mut(&from.session) {
             session.resyncing = false;
         }
@@ -240,6 +246,9 @@ impl Meeting {
             session.resyncing = false;
         }
         self.keys.lobby_stale = true;
+        if let Some(keys) = &self.records.keys {
+            self.keys.led.insert(from.participant, keys.epoch());
+        }
         let tentative: Vec<_> = self.tentative();
         if let Some(oldest) = tentative
             .first()
@@ -282,6 +291,7 @@ impl Meeting {
                 if let Some(entry) = self.sessions.get_mut(&session) {
                     entry.awaiting.push_back(awaiting(&commit));
                 }
+                self.keys.led.insert(id, commit.epoch);
                 self.send(session, 0, sequence, Body::KeyCommitted(committed(&commit)));
             }
         }
@@ -382,6 +392,9 @@ impl Meeting {
         if let Some(serial) = held.map(|commit| commit.serial) {
             self.change(Change::Confirmed(serial));
         }
+        if let Some(keys) = &self.records.keys {
+            self.keys.led.insert(from.participant, keys.epoch());
+        }
         if let Some(session) = self.sessions.get_mut(&from.session) {
             session.resyncing = false;
             let others = missed
@@ -400,6 +413,14 @@ impl Meeting {
     fn missed(&self, id: ParticipantId, epoch: u64) -> Option<Vec<Commit>> {
         let keys = self.records.keys.as_ref()?;
         if keys.member(id)?.astray || epoch > keys.epoch() {
+            return None;
+        }
+        // An epoch that is newer than the log was, and that it was not led to from here: of a
+        // former owner who went on when it was one no more. The number is the same, the group is not.
+        let led = self.keys.led.get(&id);
+        if self.keys.restored.is_some_and(|restored| epoch > restored)
+            && led.is_none_or(|led| *led < epoch)
+        {
             return None;
         }
         let missed: Vec<_> = keys
@@ -425,6 +446,7 @@ impl Meeting {
 
     /// After a takeover, anybody may have followed anything that is tentative.
     pub(super) fn keys_taken_over(&mut self) {
+        self.keys.restored = self.records.keys.as_ref().map(Keys::epoch);
         let tentative = self.tentative();
         let members = self.records.keys.iter().flat_map(|keys| &keys.members);
         let members: Vec<_> = members.map(|member| participant(&member.id)).collect();

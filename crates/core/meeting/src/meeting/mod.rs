@@ -16,7 +16,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use darktower_wire::ids::{MeetingId, ParticipantId};
+use darktower_wire::ids::{MeetingId, NodeId, ParticipantId};
 use darktower_wire::signal::{
     self, ServerMessage, client_message::Body as Asked, server_message::Body,
 };
@@ -24,8 +24,8 @@ use darktower_wire::{Code, Secret};
 use prost::Message as _;
 
 pub use api::{
-    Config, Credential, Description, Entropy, Input, MediaOrder, Output, RestoreError, SessionId,
-    resume_token_meeting, resume_token_participant,
+    Config, Credential, Description, Entropy, Handler, Input, MediaOrder, Output, RestoreError,
+    SessionId, resume_token_meeting, resume_token_participant,
 };
 use keys::KeyRequests;
 use record::{Change, Entry, Records};
@@ -44,6 +44,7 @@ pub struct Meeting {
     /// The session on each taken seat.
     seated: BTreeMap<ParticipantId, SessionId>,
     handler: Option<signal::MediaAssignment>,
+    elsewhere: Vec<signal::Controller>,
     keys: KeyRequests,
     /// Nobody has been here since.
     empty_since: Option<Duration>,
@@ -139,6 +140,7 @@ impl Meeting {
             sessions: BTreeMap::new(),
             seated: BTreeMap::new(),
             handler: None,
+            elsewhere: Vec::new(),
             keys: KeyRequests::default(),
             empty_since: Some(now),
             over: false,
@@ -179,6 +181,11 @@ impl Meeting {
         self.records.seat(participant).is_some()
     }
 
+    /// The media handler it was on last.
+    pub fn handler_node(&self) -> Option<NodeId> {
+        NodeId::from_slice(&self.records.handler).ok()
+    }
+
     /// All that should be at the media handler, to be said after a reconnect.
     pub fn media_orders(&self) -> Vec<MediaOrder> {
         let mut orders = Vec::new();
@@ -215,6 +222,8 @@ impl Meeting {
             Input::Malformed { session, code } => self.close(session, code),
             Input::Closed { session } => self.closed(session),
             Input::Handler(handler) => self.handler(handler),
+            Input::Elsewhere(controllers) => self.elsewhere(controllers),
+            Input::Moved { to, code } => self.moved(to, code),
             Input::End => self.end(),
             Input::TakenOver => self.taken_over(),
             Input::Tick => {}
@@ -333,11 +342,17 @@ impl Meeting {
         }
     }
 
-    fn handler(&mut self, handler: Option<signal::MediaAssignment>) {
-        if self.handler == handler {
+    fn handler(&mut self, handler: Option<Handler>) {
+        if let Some(handler) = &handler
+            && self.handler_node() != Some(handler.node)
+        {
+            self.change(Change::Handler(handler.node.to_vec().into()));
+        }
+        let assignment = handler.map(|handler| handler.assignment);
+        if self.handler == assignment {
             return;
         }
-        self.handler = handler;
+        self.handler = assignment;
         let Some(assignment) = &self.handler else {
             return;
         };
@@ -350,6 +365,43 @@ impl Meeting {
             .collect();
         for (session, assignment) in told {
             self.send(session, 0, 0, Body::Media(assignment));
+        }
+    }
+
+    fn elsewhere(&mut self, controllers: Vec<signal::Controller>) {
+        if self.elsewhere == controllers {
+            return;
+        }
+        self.elsewhere = controllers;
+        self.tell_elsewhere(false);
+    }
+
+    fn moved(&mut self, to: Vec<signal::Controller>, code: Code) {
+        self.over = true;
+        self.elsewhere = to;
+        self.tell_elsewhere(true);
+        for session in std::mem::take(&mut self.sessions).into_keys() {
+            self.outputs.push_back(Output::Close { session, code });
+        }
+        self.seated.clear();
+    }
+
+    fn tell_elsewhere(&mut self, moved: bool) {
+        let sessions: Vec<_> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            let elsewhere = signal::Elsewhere {
+                moved,
+                ..self.others()
+            };
+            self.send(session, 0, 0, Body::Elsewhere(elsewhere));
+        }
+    }
+
+    /// Who takes the meeting where this controller is gone.
+    fn others(&self) -> signal::Elsewhere {
+        signal::Elsewhere {
+            controllers: self.elsewhere.clone(),
+            moved: false,
         }
     }
 

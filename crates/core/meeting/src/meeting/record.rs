@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use darktower_wire::ids::ParticipantId;
-use darktower_wire::signal;
+use darktower_wire::signal::{self, Layer};
 
 /// How many commits are kept for ends that come back.
 pub(super) const KEPT_COMMITS: usize = 64;
@@ -30,11 +30,25 @@ pub(super) struct Records {
     pub(super) seats: Vec<Seat>,
     #[prost(message, optional, tag = "6")]
     pub(super) keys: Option<Keys>,
-    #[prost(bytes = "bytes", repeated, tag = "7")]
-    pub(super) removed: Vec<Bytes>,
+    #[prost(message, repeated, tag = "9")]
+    pub(super) removed: Vec<Removed>,
     /// Of the last commit; never goes back, so that a voided one stays voided.
     #[prost(uint64, tag = "8")]
     pub(super) last_serial: u64,
+    /// The media handler's node; empty where there was none yet.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub(super) handler: Bytes,
+}
+
+/// Somebody who may not come back, and why: whoever did not hear it when the
+/// connection was closed asks again and is to hear the same.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Removed {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) id: Bytes,
+    /// A code's number.
+    #[prost(uint32, tag = "2")]
+    pub(super) code: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -70,8 +84,11 @@ pub(super) struct Track {
     pub(super) muted: bool,
     #[prost(bool, tag = "5")]
     pub(super) video: bool,
-    #[prost(uint32, tag = "6")]
-    pub(super) layers: u32,
+    #[prost(bool, tag = "7")]
+    pub(super) screen: bool,
+    /// Of video at least one, the smallest first.
+    #[prost(message, repeated, tag = "8")]
+    pub(super) layers: Vec<Layer>,
 }
 
 /// The key group as far as the controller can see it.
@@ -136,7 +153,7 @@ pub(super) struct Commit {
 /// One entry of the recoverable log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
-    #[prost(oneof = "Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Change", tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub(super) change: Option<Change>,
 }
 
@@ -148,8 +165,8 @@ pub(super) enum Change {
     Seat(Seat),
     #[prost(bytes = "bytes", tag = "2")]
     SeatGone(Bytes),
-    #[prost(bytes = "bytes", tag = "3")]
-    Removed(Bytes),
+    #[prost(message, tag = "12")]
+    Removed(Removed),
     /// The code's number.
     #[prost(uint32, tag = "4")]
     Ended(u32),
@@ -173,6 +190,9 @@ pub(super) enum Change {
     /// This member has to join the group again.
     #[prost(bytes = "bytes", tag = "11")]
     Astray(Bytes),
+    /// The meeting is on this media handler.
+    #[prost(bytes = "bytes", tag = "13")]
+    Handler(Bytes),
 }
 
 impl Records {
@@ -192,11 +212,11 @@ impl Records {
                     self.seats.remove(at);
                 }
             }
-            Change::Removed(id) => {
+            Change::Removed(one) => {
                 if self.removed.len() >= KEPT_REMOVED {
                     self.removed.remove(0);
                 }
-                self.removed.push(id);
+                self.removed.push(one);
             }
             Change::Ended(code) => {
                 self.ended = code.saturating_add(1);
@@ -233,6 +253,7 @@ impl Records {
                 }
             }
             Change::Forgotten(_) => self.keys = None,
+            Change::Handler(node) => self.handler = node,
             Change::Astray(id) => {
                 let members = self.keys.iter_mut().flat_map(|keys| &mut keys.members);
                 for member in members.filter(|member| member.id == id) {

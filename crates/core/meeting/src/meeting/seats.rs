@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::api::{
     Credential, Entropy, MediaOrder, Output, SessionId, resume_token, resume_token_seat,
 };
-use super::record::{Change, Seat};
+use super::record::{Change, Removed, Seat};
 use super::{From, Meeting, Session, Stage, tracks};
 
 /// Lobbies are open to everybody with a token, but not without end.
@@ -54,13 +54,9 @@ impl Meeting {
             Credential::Token { participant, .. } => *participant,
             Credential::Resume(token) => resume_token_seat(token).ok_or(Code::ResumeUnknown)?,
         };
-        if self
-            .records
-            .removed
-            .iter()
-            .any(|id| id[..] == participant.0)
-        {
-            return Err(Code::Removed);
+        let mut removed = self.records.removed.iter();
+        if let Some(one) = removed.find(|one| one.id[..] == participant.0) {
+            return Err(Code::from_number(one.code).unwrap_or(Code::Removed));
         }
         match credential {
             Credential::Token { role, .. } => {
@@ -102,6 +98,7 @@ impl Meeting {
             participants: self.records.seats.len() as u32,
             key: Some(self.key_state(from.participant)),
             media: self.assignment(from.session),
+            elsewhere: Some(self.others()),
         };
         self.answer(from, Body::Lobby(lobby));
     }
@@ -219,6 +216,7 @@ impl Meeting {
             media: self.assignment(from.session),
             key: Some(key),
             resumed,
+            elsewhere: Some(self.others()),
         };
         let sequence = self.records.sequence;
         self.send(from.session, from.request, sequence, Body::Joined(joined));
@@ -248,7 +246,10 @@ impl Meeting {
 
     /// Takes somebody's seat away for good.
     pub(super) fn remove_participant(&mut self, id: ParticipantId, code: Code) {
-        self.change(Change::Removed(id.to_vec().into()));
+        self.change(Change::Removed(Removed {
+            id: id.to_vec().into(),
+            code: code.number(),
+        }));
         self.give_up_seat(id, code);
         let sessions = self
             .sessions

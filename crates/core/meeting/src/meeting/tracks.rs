@@ -3,7 +3,7 @@
 use darktower_wire::Code;
 use darktower_wire::ids::TrackId;
 use darktower_wire::media::MAX_LAYER;
-use darktower_wire::signal::{self, Kind, TrackDescription, server_message::Body};
+use darktower_wire::signal::{self, Kind, Layer, Source, TrackDescription, server_message::Body};
 use prost::Message as _;
 
 use super::api::{Config, MediaOrder};
@@ -28,10 +28,14 @@ pub(super) fn judge(
         Kind::Audio => false,
         Kind::Unspecified => return Err(Code::BadDescription),
     };
-    let layers = description.layers.len();
-    if layers > usize::from(MAX_LAYER) + 1 || description.codec.is_empty() {
+    if description.codec.is_empty() {
         return Err(Code::BadDescription);
     }
+    let screen = description.source() == Source::Screen;
+    let layers = match video {
+        true => layers(description.layers)?,
+        false => Vec::new(),
+    };
     if seat
         .tracks
         .iter()
@@ -48,8 +52,25 @@ pub(super) fn judge(
         description: publish.description.clone(),
         muted: publish.muted,
         video,
-        layers: layers.max(1) as u32,
+        screen,
+        layers,
     }))
+}
+
+/// The layers of a video track in their order; one of which nothing is known where
+/// none were described.
+fn layers(mut described: Vec<Layer>) -> Result<Vec<Layer>, Code> {
+    if described.len() > usize::from(MAX_LAYER) + 1 {
+        return Err(Code::BadDescription);
+    }
+    if described.is_empty() {
+        described.push(Layer::default());
+    }
+    described.sort_by_key(|layer| layer.id);
+    if described.iter().zip(0..).any(|(layer, id)| layer.id != id) {
+        return Err(Code::BadDescription);
+    }
+    Ok(described)
 }
 
 pub(super) fn public(track: &Track) -> signal::Track {
@@ -65,7 +86,8 @@ pub(super) fn media_track(seat: &Seat, track: &Track) -> MediaOrder {
         track: TrackId(track.id),
         seat: seat.participant(),
         video: track.video,
-        layers: track.layers,
+        screen: track.screen,
+        layers: track.layers.clone(),
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use darktower_wire::ids::{ParticipantId, TrackId};
 use darktower_wire::signal::{
-    ClientMessage, KeyCommit, KeyState, MediaAssignment, Meeting, Publish, Role, ServerMessage,
+    ClientMessage, Controller, KeyCommit, KeyState, MediaAssignment, Meeting, Publish, Role,
+    ServerMessage,
 };
 use darktower_wire::{Code, Secret};
 
@@ -21,8 +22,13 @@ pub struct Config {
     pub ping_suspicious_every: Duration,
     /// Silence after which the connection counts as lost.
     pub dead_after: Duration,
+    /// A ping without answer for this long (and some round trips), while other things
+    /// arrive, shows that the controller is gone.
+    pub peer_gone_after: Duration,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
+    /// The same where there is another controller to try.
+    pub connect_timeout_choice: Duration,
     /// Waits before the attempts to connect again; the last one repeats.
     pub backoff: Vec<Duration>,
     /// How long to try where no seat is held yet.
@@ -36,7 +42,9 @@ impl Default for Config {
             suspicious_after: Duration::from_millis(500),
             ping_suspicious_every: Duration::from_millis(250),
             dead_after: Duration::from_secs(3),
+            peer_gone_after: Duration::from_millis(750),
             connect_timeout: Duration::from_secs(5),
+            connect_timeout_choice: Duration::from_secs(2),
             backoff: [0, 300, 1200, 2700, 4800, 7000]
                 .map(Duration::from_millis)
                 .to_vec(),
@@ -135,6 +143,8 @@ pub enum Output {
         /// The resume token for the CONNECT, or `None` for a join token. A join
         /// token opens one session: where it was used up, get another one.
         resume: Option<Secret<Bytes>>,
+        /// The controller to connect to; `None`: the one that the API named.
+        to: Option<Controller>,
     },
     /// Close the connection (or stop connecting). Answer with nothing.
     Disconnect {

@@ -4,6 +4,17 @@ use core::time::Duration;
 
 use super::api::{Config, Link};
 
+/// Round trips a ping and its answer have besides `peer_gone_after`: what is lost is
+/// sent again.
+const ROUND_TRIPS: u32 = 4;
+
+/// How long before the end of a ping's grace something must have come by another way.
+const PATH_FRESH: Duration = Duration::from_millis(250);
+
+/// After an outage of both the other way may only be back first: the peer gets the time
+/// of two pings.
+const RESUMED: Duration = Duration::from_millis(500);
+
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -21,6 +32,11 @@ struct Pulse {
     pinged: Duration,
     /// The oldest ping without an answer.
     unanswered: Option<Duration>,
+    /// Of the last ping that was answered; none on a connection that never did.
+    rtt: Option<Duration>,
+    /// When something last came by another way, and since when it has without a pause.
+    path_heard: Duration,
+    path_since: Duration,
 }
 
 /// What the connection needs now.
@@ -36,6 +52,8 @@ pub(super) enum Need {
 pub(super) struct Connection {
     stage: Stage,
     attempts: usize,
+    /// How long the present attempt may take.
+    patience: Duration,
     random: u64,
 }
 
@@ -44,6 +62,7 @@ impl Connection {
         Self {
             stage: Stage::Idle,
             attempts: 0,
+            patience: Duration::ZERO,
             // xorshift stands still at 0.
             random: seed | 1,
         }
@@ -86,6 +105,9 @@ impl Connection {
             heard: now,
             pinged: now,
             unanswered: None,
+            rtt: None,
+            path_heard: Duration::ZERO,
+            path_since: Duration::ZERO,
         });
     }
 
@@ -107,6 +129,17 @@ impl Connection {
             && pulse.unanswered.is_some_and(|oldest| oldest <= sent)
         {
             pulse.unanswered = (pulse.pinged > sent).then_some(pulse.pinged);
+            pulse.rtt = pulse.heard.checked_sub(sent);
+        }
+    }
+
+    /// Something came by another way at `at`: the network of this end works.
+    pub(super) fn path_heard(&mut self, at: Duration) {
+        if let Stage::Up(pulse) = &mut self.stage {
+            if at > pulse.path_heard + PATH_FRESH {
+                pulse.path_since = at;
+            }
+            pulse.path_heard = pulse.path_heard.max(at);
         }
     }
 
@@ -122,6 +155,11 @@ impl Connection {
         self.stage = Stage::Waiting(now + self.jittered(wait));
     }
 
+    /// How long an attempt that begins may take.
+    pub(super) fn allow(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     pub(super) fn next_need(&mut self, now: Duration, config: &Config) -> Option<Need> {
         if self.deadline(config)? > now {
             return None;
@@ -133,9 +171,7 @@ impl Connection {
                 Some(Need::Connect)
             }
             Stage::Connecting(_) => Some(Need::Lost),
-            Stage::Up(pulse) if pulse.dead_at(config).is_some_and(|at| now >= at) => {
-                Some(Need::Lost)
-            }
+            Stage::Up(pulse) if pulse.is_dead(now, config) => Some(Need::Lost),
             Stage::Up(pulse) => {
                 // As exact as the ping says it, so that the answer compares.
                 pulse.pinged = Duration::from_micros(now.as_micros() as u64);
@@ -145,14 +181,21 @@ impl Connection {
         }
     }
 
+    /// The peer is gone, as far as one can tell, and not the network.
+    pub(super) fn is_peer_gone(&self, now: Duration, config: &Config) -> bool {
+        matches!(&self.stage, Stage::Up(pulse)
+            if pulse.peer_gone_at(config).is_some_and(|at| now >= at))
+    }
+
     pub(super) fn deadline(&self, config: &Config) -> Option<Duration> {
         match self.stage {
             Stage::Idle => None,
             Stage::Waiting(at) => Some(at),
-            Stage::Connecting(since) => Some(since + config.connect_timeout),
+            Stage::Connecting(since) => Some(since + self.patience),
             Stage::Up(pulse) => {
                 let ping = pulse.next_ping(config);
-                Some(pulse.dead_at(config).map_or(ping, |dead| dead.min(ping)))
+                let dead = pulse.dead_at(config).into_iter();
+                dead.chain(pulse.peer_gone_at(config)).chain([ping]).min()
             }
         }
     }
@@ -178,6 +221,23 @@ impl Pulse {
         let grace = config.dead_after.saturating_sub(config.ping_every);
         self.unanswered
             .map(|oldest| (oldest + grace).max(self.heard + config.dead_after))
+    }
+
+    /// The network works and the ping's answer did not come by it: the peer is
+    /// gone, and waiting for the network to heal would be in vain. Only of a
+    /// peer that has answered here before; a new one may have to fetch the meeting.
+    fn peer_gone_at(&self, config: &Config) -> Option<Duration> {
+        let grace = config.peer_gone_after + ROUND_TRIPS * self.rtt?;
+        let at = self.unanswered? + grace;
+        // Heard so late that the answer, sent at once, would have come before it.
+        let is_late = self.path_heard + PATH_FRESH >= at;
+        let resumed = self.path_since + RESUMED + ROUND_TRIPS * self.rtt?;
+        is_late.then_some(at.max(resumed))
+    }
+
+    fn is_dead(&self, now: Duration, config: &Config) -> bool {
+        let gone = [self.dead_at(config), self.peer_gone_at(config)];
+        gone.into_iter().flatten().any(|at| now >= at)
     }
 
     fn next_ping(&self, config: &Config) -> Duration {

@@ -35,6 +35,7 @@ impl Session {
             }
             _ if asked == Some(What::Leave) => self.finish(Phase::Left, None, false),
             _ if self.state.phase.is_final() => {}
+            Some(Body::Elsewhere(elsewhere)) => self.elsewhere(now, elsewhere),
             Some(body) => self.body(asked, body),
             // A message of a later version that need not be understood.
             None => {}
@@ -119,12 +120,22 @@ impl Session {
                 self.connection.stop();
                 self.finish(phase, Some(code), false);
             }
-            Body::Pong(_) => {}
+            Body::Pong(_) | Body::Elsewhere(_) => {}
+        }
+    }
+
+    /// Who else takes the meeting; where it has moved, this end goes there at once.
+    fn elsewhere(&mut self, now: Duration, elsewhere: signal::Elsewhere) {
+        let moved = elsewhere.moved && !elsewhere.controllers.is_empty();
+        self.doors.told(elsewhere);
+        if moved {
+            self.disconnect(Code::ConnectionLost);
+            self.lost(now);
         }
     }
 
     fn entered_lobby(&mut self, lobby: Lobby) {
-        self.connection.proved();
+        self.proved(lobby.elsewhere);
         if self.state.phase == Phase::Connecting {
             self.state.phase = Phase::Lobby;
         }
@@ -145,7 +156,7 @@ impl Session {
             return;
         }
         let join = self.join.take();
-        self.connection.proved();
+        self.proved(joined.elsewhere);
         self.state.phase = Phase::Joined;
         self.state.error = None;
         self.state.meeting = joined.meeting;
@@ -176,6 +187,13 @@ impl Session {
             self.send(request, body);
         }
         self.restore_tracks(&in_join);
+    }
+
+    /// The controller has the meeting.
+    fn proved(&mut self, elsewhere: Option<signal::Elsewhere>) {
+        self.connection.proved();
+        self.doors.proved();
+        self.doors.told(elsewhere.unwrap_or_default());
     }
 
     /// Makes the controller's view of the own tracks the one this end wants.

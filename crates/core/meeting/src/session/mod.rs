@@ -2,6 +2,7 @@
 
 mod api;
 mod connection;
+mod doors;
 mod inbox;
 
 use core::time::Duration;
@@ -17,6 +18,7 @@ pub use api::{
     TrackState, What,
 };
 use connection::{Connection, Need};
+use doors::Doors;
 
 /// How long an ordinary leave waits for its answer.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
@@ -29,6 +31,7 @@ pub struct Session {
     state: State,
     shown: State,
     connection: Connection,
+    doors: Doors,
     outputs: VecDeque<Output>,
     next_request: u64,
     asked: BTreeMap<u64, Asked>,
@@ -79,6 +82,7 @@ impl Session {
             state: State::default(),
             shown: State::default(),
             connection: Connection::new(seed),
+            doors: Doors::default(),
             outputs: VecDeque::new(),
             next_request: 1,
             asked: BTreeMap::new(),
@@ -115,6 +119,12 @@ impl Session {
             _ => {}
         }
         self.work(now);
+    }
+
+    /// Something came by another way than this connection at `at`: where the
+    /// controller is silent meanwhile, it is not the network's fault.
+    pub fn path_heard(&mut self, at: Duration) {
+        self.connection.path_heard(at);
     }
 
     /// The next thing to do.
@@ -339,7 +349,12 @@ impl Session {
             code if !code.is_retryable() && code != Code::Left => {
                 self.finish(Phase::Failed, Some(code), false);
             }
-            _ => self.lost(now),
+            code => {
+                if matches!(code, Code::Draining | Code::NotOwner | Code::Unavailable) {
+                    self.doors.leave_here();
+                }
+                self.lost(now);
+            }
         }
     }
 
@@ -401,13 +416,22 @@ impl Session {
         }
         while let Some(need) = self.connection.next_need(now, &self.config) {
             match need {
-                Need::Connect => self.outputs.push_back(Output::Connect {
-                    resume: self.state.resume_token.clone(),
-                }),
+                Need::Connect => {
+                    self.connection.allow(match self.doors.is_choice() {
+                        true => self.config.connect_timeout_choice,
+                        false => self.config.connect_timeout,
+                    });
+                    let to = self.doors.next();
+                    let resume = self.state.resume_token.clone();
+                    self.outputs.push_back(Output::Connect { resume, to });
+                }
                 Need::Ping => self.say(Body::Ping(signal::Ping {
                     sent_us: now.as_micros() as u64,
                 })),
                 Need::Lost => {
+                    if self.connection.is_peer_gone(now, &self.config) {
+                        self.doors.leave_here();
+                    }
                     self.disconnect(Code::ConnectionLost);
                     match self.state.phase.is_final() {
                         true => self.connection.stop(),

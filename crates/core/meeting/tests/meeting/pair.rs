@@ -5,6 +5,7 @@ use std::time::Duration;
 use darktower_meeting::meeting;
 use darktower_meeting::session::{Input, Phase, What};
 use darktower_wire::Code;
+use darktower_wire::ids::NodeId;
 use darktower_wire::ids::TrackId;
 use darktower_wire::signal;
 use darktower_wire::token::Role;
@@ -225,6 +226,33 @@ fn a_poisoned_commit_is_voided_and_its_maker_shown_out() {
 }
 
 #[test]
+fn one_shown_out_who_did_not_hear_why_hears_it_when_it_asks_again() {
+    let mut world = World::new(10);
+    let [_, _] = [(); 2].map(|()| world.joined(Role::Guest));
+    let bad = world.add(Role::Guest);
+    world.ends[bad].owner.poisoned = true;
+    world.join(bad, &[]);
+    world.until(|world| world.phase(bad) == Phase::Joined);
+    let token = world.ends[bad].session.state().resume_token.clone();
+    world.until(|world| world.phase(bad) == Phase::Failed);
+    let again = world.add(Role::Guest);
+    world.ends[again].session =
+        darktower_meeting::Session::resume(world.now, Default::default(), 3, token.unwrap());
+    world.say(again, Input::Tick);
+    world.until(|world| world.phase(again) == Phase::Failed);
+    assert_eq!(
+        world.ends[again]
+            .session
+            .state()
+            .error
+            .as_ref()
+            .unwrap()
+            .code,
+        Code::LinkSecretNeeded
+    );
+}
+
+#[test]
 fn a_member_that_refuses_everything_does_not_hold_up_the_group() {
     let mut world = World::new(10);
     let [a, b] = [(); 2].map(|()| world.joined(Role::Guest));
@@ -416,7 +444,10 @@ fn the_handler_is_told_and_assigned() {
     };
     let early = world.joined(Role::Guest);
     assert!(world.ends[early].assigned.is_empty());
-    world.tell(meeting::Input::Handler(Some(assignment)));
+    let node = NodeId([4; 16]);
+    let handler = meeting::Handler { node, assignment };
+    world.tell(meeting::Input::Handler(Some(handler)));
+    assert_eq!(world.meeting.handler_node(), Some(node));
     let late = world.joined(Role::Guest);
     for end in [early, late] {
         let assigned = &world.ends[end].assigned;

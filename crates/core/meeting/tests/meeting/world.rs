@@ -46,6 +46,8 @@ pub(crate) struct End {
     asked: BTreeMap<u64, ()>,
     pub(crate) assigned: Vec<signal::MediaAssignment>,
     pub(crate) founds: u32,
+    /// Where it connected to, attempt by attempt; empty for the API's controller.
+    pub(crate) doors: Vec<String>,
 }
 
 pub(crate) struct World {
@@ -123,6 +125,7 @@ impl World {
             asked: BTreeMap::new(),
             assigned: Vec::new(),
             founds: 0,
+            doors: Vec::new(),
         });
         n
     }
@@ -179,16 +182,9 @@ impl World {
         }
     }
 
-    /// Nothing of what was in memory survives but the log.
+    /// Nothing of what was in memory survives but the log, and all connections are lost.
     pub(crate) fn take_over(&mut self) {
-        let deltas: Vec<&[u8]> = self.deltas.iter().map(|delta| &delta[..]).collect();
-        let wall = WALL + self.now.as_millis() as u64;
-        let restored =
-            Meeting::restore(self.config.clone(), &self.snapshot, deltas, self.now, wall)
-                .expect("a readable log");
-        assert_eq!(restored.snapshot(), self.meeting.snapshot());
-        self.meeting = restored;
-        self.tell(meeting::Input::TakenOver);
+        self.take_over_quietly();
         for end in 0..self.ends.len() {
             if self.ends[end].live.take().is_some() {
                 self.ends[end].up.clear();
@@ -197,6 +193,18 @@ impl World {
                 self.say(end, session::Input::Disconnected { code: None });
             }
         }
+    }
+
+    /// Nothing of what was in memory survives but the log.
+    pub(crate) fn take_over_quietly(&mut self) {
+        let deltas: Vec<&[u8]> = self.deltas.iter().map(|delta| &delta[..]).collect();
+        let wall = WALL + self.now.as_millis() as u64;
+        let restored =
+            Meeting::restore(self.config.clone(), &self.snapshot, deltas, self.now, wall)
+                .expect("a readable log");
+        assert_eq!(restored.snapshot(), self.meeting.snapshot());
+        self.meeting = restored;
+        self.tell(meeting::Input::TakenOver);
     }
 
     pub(crate) fn until(&mut self, done: impl Fn(&Self) -> bool) {
@@ -277,7 +285,9 @@ impl World {
         while let Some(output) = self.ends[n].session.poll() {
             let at = self.now + DELAY;
             match output {
-                session::Output::Connect { resume } => {
+                session::Output::Connect { resume, to } => {
+                    let door = to.map(|to| to.url).unwrap_or_default();
+                    self.ends[n].doors.push(door);
                     let session = SessionId(self.next_session);
                     self.next_session += 1;
                     let end = &mut self.ends[n];

@@ -1,0 +1,119 @@
+//! A controller goes away, in order or not: where its participants go.
+
+use std::time::Duration;
+
+use darktower_meeting::meeting;
+use darktower_meeting::session::Phase;
+use darktower_wire::Code;
+use darktower_wire::signal::Controller;
+use darktower_wire::token::Role;
+
+use crate::world::World;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn controllers(urls: &[&str]) -> Vec<Controller> {
+    let controller = |url: &&str| Controller {
+        url: (*url).to_owned(),
+        ..Controller::default()
+    };
+    urls.iter().map(controller).collect()
+}
+
+/// A world of so many participants that know two other controllers.
+fn with_others(many: usize) -> World {
+    let mut world = World::new(10);
+    for _ in 0..many {
+        world.joined(Role::Guest);
+    }
+    world.tell(meeting::Input::Elsewhere(controllers(&["b", "c"])));
+    world.run(ms(1500));
+    world
+}
+
+/// Lets time pass in which other things arrive at an end.
+fn run_hearing(world: &mut World, end: usize, time: Duration) {
+    let until = world.now + time;
+    while world.now < until {
+        world.run(ms(20));
+        let now = world.now;
+        world.ends[end].session.path_heard(now);
+    }
+}
+
+#[test]
+fn a_meeting_that_moves_takes_everybody_along() {
+    let mut world = with_others(3);
+    let log = world.meeting.snapshot();
+    let moved = meeting::Input::Moved {
+        to: controllers(&["c", "b"]),
+        code: Code::Draining,
+    };
+    world.tell(moved);
+    assert_eq!(
+        world.meeting.snapshot(),
+        log,
+        "nobody is away: the next one says so"
+    );
+    world.take_over_quietly();
+    let began = world.now;
+    world.until(|world| {
+        (0..3).all(|end| world.phase(end) == Phase::Joined && world.ends[end].doors.len() == 2)
+    });
+    assert!(world.now - began < ms(200), "{:?}", world.now - began);
+    for end in &world.ends {
+        assert_eq!(end.doors, ["", "c"]);
+    }
+    world.run(ms(500));
+    world.assert_settled();
+}
+
+#[test]
+fn a_silent_controller_on_a_working_network_is_given_up_at_once() {
+    let mut world = with_others(2);
+    world.ends[0].cut = true;
+    run_hearing(&mut world, 0, ms(2000));
+    assert_eq!(world.ends[0].doors[..2], ["", "b"]);
+    world.ends[1].cut = true;
+    world.run(ms(2000));
+    assert_eq!(world.ends[1].doors, [""], "it may as well be the network");
+    world.run(ms(1500));
+    assert_eq!(world.ends[1].doors[..2], ["", ""]);
+}
+
+#[test]
+fn doors_are_tried_in_turn_until_one_opens() {
+    let mut world = with_others(1);
+    world.ends[0].cut = true;
+    run_hearing(&mut world, 0, ms(9000));
+    assert_eq!(world.ends[0].doors[..4], ["", "b", "c", ""]);
+    world.heal(0);
+    world.until(|world| world.phase(0) == Phase::Joined);
+    world.run(ms(500));
+    world.assert_settled();
+}
+
+#[test]
+fn a_short_silence_moves_nobody() {
+    let mut world = with_others(1);
+    world.ends[0].cut = true;
+    run_hearing(&mut world, 0, ms(700));
+    world.ends[0].cut = false;
+    run_hearing(&mut world, 0, ms(3000));
+    assert_eq!(world.ends[0].doors, [""]);
+}
+
+#[test]
+fn an_outage_of_everything_moves_nobody_when_media_is_back_first() {
+    let mut world = with_others(1);
+    run_hearing(&mut world, 0, ms(1000));
+    world.ends[0].cut = true;
+    world.run(ms(1500));
+    let now = world.now;
+    world.ends[0].session.path_heard(now);
+    world.ends[0].cut = false;
+    run_hearing(&mut world, 0, ms(3000));
+    assert_eq!(world.ends[0].doors, [""]);
+}
