@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use darktower_wire::ids::{MeetingId, ParticipantId};
 use darktower_wire::signal;
 use darktower_wire::token::Role;
@@ -49,7 +50,7 @@ pub struct Door {
     /// WebTransport URL without query.
     pub url: String,
     /// SHA-256 of certificates that may answer; empty: public roots decide.
-    #[serde(default, deserialize_with = "hashes")]
+    #[serde(default, deserialize_with = "decoded_hashes")]
     pub certificate_sha256: Vec<[u8; 32]>,
     /// Join token for this service alone.
     pub token: String,
@@ -61,6 +62,12 @@ impl std::fmt::Debug for Door {
             .field("url", &self.url)
             .finish_non_exhaustive()
     }
+}
+
+/// The certificate hashes that a controller names, as far as they are any.
+pub(crate) fn hashes(said: &[Bytes]) -> Vec<[u8; 32]> {
+    let hashes = said.iter().map(|hash| <[u8; 32]>::try_from(&hash[..]).ok());
+    hashes.flatten().collect()
 }
 
 /// Public state of the key group.
@@ -93,7 +100,7 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error
     STANDARD.decode(text).map_err(serde::de::Error::custom)
 }
 
-fn hashes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<[u8; 32]>, D::Error> {
+fn decoded_hashes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<[u8; 32]>, D::Error> {
     let texts = <Vec<String>>::deserialize(deserializer)?;
     texts
         .iter()

@@ -2,6 +2,7 @@
 
 use darktower_wire::Secret;
 use darktower_wire::ids::ParticipantId;
+use darktower_wire::media::MAX_LAYER;
 use darktower_wire::signal::{Kind, Layer, Source, TrackDescription};
 use serde::Deserialize;
 
@@ -71,6 +72,12 @@ pub enum Command {
         /// Wanted or not.
         wanted: bool,
     },
+    /// What the screen shows, in place of what was said before. It is said to
+    /// the media handler whenever there is one; video that is not named is not sent.
+    Show {
+        /// Each video track that is seen.
+        views: Vec<View>,
+    },
     /// Take somebody out of the meeting (hosts only).
     Remove {
         /// Whom.
@@ -97,10 +104,32 @@ pub struct TrackOffer {
     /// The device or window, as the person would call it.
     #[serde(default)]
     pub label: String,
-    /// Picture width in pixels.
+    /// Layers of a video track, the smallest first. Where none is named it has
+    /// one, of which nothing is known.
+    #[serde(default)]
+    pub layers: Vec<LayerOffer>,
+    /// WebCodecs codec strings that this end can decode.
+    #[serde(default)]
+    pub decodes: Vec<String>,
+    /// Handle of the own track that this one takes the place of: it stays until
+    /// this one is seen.
+    #[serde(default)]
+    pub replaces: Option<u32>,
+    /// Samples per second.
+    #[serde(default)]
+    pub sample_rate: u32,
+    /// Audio channels.
+    #[serde(default)]
+    pub channels: u32,
+}
+
+/// One layer of a video track.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct LayerOffer {
+    /// Width in pixels.
     #[serde(default)]
     pub width: u32,
-    /// Picture height in pixels.
+    /// Height in pixels.
     #[serde(default)]
     pub height: u32,
     /// Bits per second at most.
@@ -109,12 +138,20 @@ pub struct TrackOffer {
     /// Temporal layers, 1 to 8.
     #[serde(default)]
     pub temporal_layers: u32,
-    /// Samples per second.
+}
+
+/// A video track on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct View {
+    /// The track.
+    pub track: u32,
+    /// Width of its tile in device pixels.
+    pub width: u32,
+    /// Height of its tile in device pixels.
+    pub height: u32,
+    /// The person fixed it to the screen.
     #[serde(default)]
-    pub sample_rate: u32,
-    /// Audio channels.
-    #[serde(default)]
-    pub channels: u32,
+    pub pinned: bool,
 }
 
 /// Where a track comes from.
@@ -159,28 +196,41 @@ impl TrackSource {
 }
 
 impl TrackOffer {
-    /// The description that travels to the others.
-    pub fn description(&self) -> TrackDescription {
+    /// The layers as they are announced, at least one of video and none of audio.
+    pub fn announced_layers(&self) -> Vec<LayerOffer> {
+        match (self.source.is_video(), self.layers.is_empty()) {
+            (false, _) => Vec::new(),
+            (true, true) => vec![LayerOffer::default()],
+            (true, false) => self
+                .layers
+                .iter()
+                .copied()
+                .take(usize::from(MAX_LAYER) + 1)
+                .collect(),
+        }
+    }
+
+    /// The description that travels to the others; `replaces` is the meeting's
+    /// number of the track whose place it takes, 0 where it takes none.
+    pub fn description(&self, replaces: u32) -> TrackDescription {
+        let layers = (0..).zip(self.announced_layers()).map(|(id, layer)| Layer {
+            id,
+            width_px: layer.width,
+            height_px: layer.height,
+            max_bitrate_bps: layer.bitrate,
+            temporal_layers: layer.temporal_layers.max(1),
+        });
         let video = self.source.is_video();
-        let layers = if video {
-            vec![Layer {
-                id: 0,
-                width_px: self.width,
-                height_px: self.height,
-                max_bitrate_bps: self.bitrate,
-                temporal_layers: self.temporal_layers.max(1),
-            }]
-        } else {
-            Vec::new()
-        };
         TrackDescription {
             kind: if video { Kind::Video } else { Kind::Audio }.into(),
             source: self.source.source().into(),
             codec: self.codec.clone(),
             label: self.label.clone(),
-            layers,
+            layers: layers.collect(),
             sample_rate_hz: self.sample_rate,
             channels: self.channels,
+            decodes: self.decodes.clone(),
+            replaces,
         }
     }
 }

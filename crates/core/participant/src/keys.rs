@@ -5,10 +5,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use darktower_e2ee::{Error, Group, Identity, Keyring, LinkSecret, Sealer};
-use darktower_wire::ids::{Epoch, MeetingId, ParticipantId};
+use darktower_e2ee::{Error, Group, Keyring, Sealer};
+use darktower_wire::ids::{Epoch, ParticipantId};
 use darktower_wire::signal::{KeyCommit, KeyState};
 
+use crate::entry::{Entrant, Entry};
+use crate::lobby::Lobby;
 use crate::state::KeysState;
 
 /// What has to be told to the controller.
@@ -62,9 +64,8 @@ const MAX_REFUSED: u32 = 3;
 
 /// One participant's keys in one meeting.
 pub(crate) struct Keys {
-    identity: Identity,
-    meeting: MeetingId,
-    link: Option<LinkSecret>,
+    entrant: Entrant,
+    lobby: Lobby,
     /// The group that the controller has confirmed this end to be in.
     group: Option<Group>,
     /// Made by an own external or founding commit that is not decided yet.
@@ -88,15 +89,11 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    pub(crate) fn new(
-        participant: ParticipantId,
-        meeting: MeetingId,
-        link: Option<LinkSecret>,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            identity: Identity::new(participant)?,
-            meeting,
-            link,
+    /// Of a participant that knows `state` of the group before it is there.
+    pub(crate) fn new(entrant: Entrant, state: Option<KeyState>) -> Self {
+        Self {
+            entrant,
+            lobby: Lobby::new(state),
             group: None,
             hoped: None,
             refused: 0,
@@ -104,7 +101,7 @@ impl Keys {
             keyring: Keyring::new(),
             sealer: None,
             shown: KeysState::default(),
-        })
+        }
     }
 
     pub(crate) fn shown(&self) -> &KeysState {
@@ -129,45 +126,38 @@ impl Keys {
         self.refused += 1;
     }
 
-    pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.keyring.deadline()
+    /// Where the keys are while nobody has asked to join.
+    pub(crate) fn lobby(&mut self) -> &mut Lobby {
+        &mut self.lobby
     }
 
-    pub(crate) fn tick(&mut self, now: Duration) {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let deadlines = [self.keyring.deadline(), self.lobby.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    pub(crate) fn tick(&mut self, now: Duration, wall: u64) {
         self.keyring.tick(now);
+        self.lobby.tick(now, wall, &self.entrant);
+    }
+
+    /// The commit that goes with the wish to join.
+    pub(crate) fn enter(&mut self, wall: u64) -> Result<KeyCommit, Error> {
+        let entry = self.lobby.enter(wall, &self.entrant)?;
+        Ok(self.hope(entry))
     }
 
     /// A commit that brings this end into the group of `state`, or founds one
-    /// where there is none. Whatever was hoped for before is given up.
-    pub(crate) fn join(&mut self, state: Option<&KeyState>, wall: u64) -> Result<KeyCommit, Error> {
-        let link = self.link.as_ref();
-        let (group, commit) = match state.filter(|state| state.founded) {
-            Some(state) => {
-                let identity = self.identity.clone();
-                let (group, commit) = Group::join(identity, &state.group_info, link, wall)?;
-                let made = KeyCommit {
-                    epoch: state.epoch,
-                    commit: commit.message,
-                    group_info: commit.group_info,
-                    leaf: commit.leaf,
-                    founding: false,
-                };
-                (group, made)
-            }
-            None => {
-                let group = Group::found(self.identity.clone(), self.meeting, link, wall)?;
-                let made = KeyCommit {
-                    epoch: 0,
-                    group_info: group.group_info()?,
-                    leaf: group.leaf(),
-                    founding: true,
-                    ..KeyCommit::default()
-                };
-                (group, made)
-            }
-        };
+    /// where there is none.
+    fn join(&mut self, state: Option<&KeyState>, wall: u64) -> Result<KeyCommit, Error> {
+        let entry = self.entrant.entry(state, wall)?;
+        Ok(self.hope(entry))
+    }
+
+    /// Whatever was hoped for before is given up.
+    fn hope(&mut self, Entry { group, commit }: Entry) -> KeyCommit {
         self.hoped = Some(group);
-        Ok(commit)
+        commit
     }
 
     /// The controller took this end's commit that leads to `epoch`.

@@ -15,19 +15,22 @@
 mod access;
 mod attendance;
 mod command;
+mod entry;
 mod keys;
+mod lobby;
 mod media_link;
 mod output;
 mod participant;
 mod picture;
+mod reception;
 mod seals;
 mod state;
 
 pub use access::{Access, Door, KeyFacts, MeetingFacts};
-pub use command::{Command, Encoded, TrackOffer, TrackSource};
+pub use command::{Command, Encoded, LayerOffer, TrackOffer, TrackSource, View};
 pub use output::{Event, Link, Output, StreamId};
 pub use participant::{Input, Participant};
 pub use state::{
-    Counters, KeysState, LinkState, Links, Me, MeetingState, OwnTrack, ParticipantState, Phase,
-    Problem, State, TrackState,
+    Counters, Estimates, KeysState, LinkState, Links, Me, MeetingState, OwnTrack, ParticipantState,
+    Phase, Problem, State, TrackState,
 };

@@ -9,12 +9,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use darktower_wire::framing::{self, Decoder, MAX_MEDIA_CONTROL};
 use darktower_wire::media_control::{
-    ClientControl, Hello, KeyFrameWanted, Ping, ServerControl, client_control, server_control,
+    Allocation, ClientControl, Demand, Feedback, Hello, KeyFrameWanted, Ping, ServerControl,
+    client_control, server_control,
 };
 use darktower_wire::signal::MediaAssignment;
 use darktower_wire::{Code, Secret};
 
-use crate::access::Door;
+use crate::access::{Door, hashes};
 use crate::output::StreamId;
 use crate::state::LinkState;
 
@@ -26,6 +27,9 @@ const DEAD_AFTER: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waits before the next attempt; the last one repeats.
 const BACKOFF_MS: [u64; 6] = [0, 300, 1200, 2700, 4800, 7000];
+
+/// What a path carried is worth saying to the next handler for so long after it was last heard on.
+const CARRIED_HOLDS: Duration = Duration::from_secs(10);
 
 /// The stream the control messages travel on: the first this end opens.
 pub(crate) const CONTROL_STREAM: StreamId = 0;
@@ -46,6 +50,16 @@ pub(crate) enum Effect {
         track: u32,
         layer: u8,
     },
+    /// Somebody gets these layers of an own track, and no others.
+    LayersWanted {
+        track: u32,
+        layers: u16,
+    },
+    /// How own frames arrived at the handler.
+    Feedback(Feedback),
+    /// What the handler says of this end's reception.
+    Allocation(Allocation),
+    Speakers(Vec<u32>),
 }
 
 /// Where to connect to and what opens the door.
@@ -77,9 +91,17 @@ enum Phase {
 /// The media connection of one participant.
 pub(crate) struct MediaLink {
     target: Option<Target>,
+    /// The credential of the connection that is, or was tried last.
+    shown: String,
     phase: Phase,
     failures: usize,
     traceparent: String,
+    /// What is shown, once the screen has said it; holds over connections.
+    demand: Option<Demand>,
+    /// What the handler last believed of the path, in bits a second, and when it was last heard.
+    carried: Option<(u64, Duration)>,
+    /// The handler is another than the one that said so, and was not reached yet.
+    moved: bool,
     effects: VecDeque<Effect>,
 }
 
@@ -87,9 +109,13 @@ impl MediaLink {
     pub(crate) fn new(traceparent: String) -> Self {
         Self {
             target: None,
+            shown: String::new(),
             phase: Phase::Down,
             failures: 0,
             traceparent,
+            demand: None,
+            carried: None,
+            moved: false,
             effects: VecDeque::new(),
         }
     }
@@ -125,11 +151,7 @@ impl MediaLink {
         if assignment.url.is_empty() {
             return;
         }
-        let certificate_sha256 = assignment
-            .certificate_sha256
-            .iter()
-            .filter_map(|hash| <[u8; 32]>::try_from(&hash[..]).ok())
-            .collect();
+        let certificate_sha256 = hashes(&assignment.certificate_sha256);
         let same = self
             .target
             .as_ref()
@@ -140,6 +162,7 @@ impl MediaLink {
             credential: format!("ticket={}", URL_SAFE_NO_PAD.encode(&assignment.ticket)),
             reusable: true,
         });
+        self.moved |= !same;
         if !same || matches!(self.phase, Phase::Down | Phase::Waiting { .. }) {
             self.failures = 0;
             self.connect(now);
@@ -147,6 +170,7 @@ impl MediaLink {
     }
 
     pub(crate) fn up(&mut self, now: Duration) {
+        self.moved = false;
         self.failures = 0;
         self.phase = Phase::Up {
             heard: now,
@@ -155,6 +179,22 @@ impl MediaLink {
         };
         let hello = message(client_control::Body::Hello(Hello {}));
         self.effects.push_back(Effect::OpenControl(hello));
+        self.say_demand();
+    }
+
+    /// What the screen shows from now on.
+    pub(crate) fn show(&mut self, demand: Demand) {
+        if self.demand.as_ref() != Some(&demand) {
+            self.demand = Some(demand);
+            self.say_demand();
+        }
+    }
+
+    fn say_demand(&mut self) {
+        if let (Phase::Up { .. }, Some(demand)) = (&self.phase, &self.demand) {
+            let message = message(client_control::Body::Demand(demand.clone()));
+            self.effects.push_back(Effect::WriteControl(message));
+        }
     }
 
     /// The connection is gone or could not be made.
@@ -164,6 +204,11 @@ impl MediaLink {
             Code::TicketUnknown | Code::Removed | Code::MeetingEnded
         );
         let reusable = self.target.as_ref().is_some_and(|target| target.reusable);
+        if code == Code::TicketUnknown && reusable && self.is_shown_stale() {
+            // A newer ticket came meanwhile.
+            self.phase = Phase::Waiting { until: now };
+            return;
+        }
         if refused || !reusable {
             // Only a new assignment helps.
             self.phase = Phase::Down;
@@ -176,10 +221,19 @@ impl MediaLink {
         };
     }
 
+    /// Whether another credential was assigned since the last attempt.
+    fn is_shown_stale(&self) -> bool {
+        let target = self.target.as_ref();
+        target.is_some_and(|target| target.credential != self.shown)
+    }
+
     /// Something arrived: the connection lives.
     pub(crate) fn heard(&mut self, now: Duration) {
         if let Phase::Up { heard, .. } = &mut self.phase {
             *heard = now;
+            if let Some((_, last)) = &mut self.carried {
+                *last = now;
+            }
         }
     }
 
@@ -194,12 +248,11 @@ impl MediaLink {
             .next_message::<ServerControl>()
             .map_err(|_| Code::Malformed)?
         {
-            if let Some(server_control::Body::KeyFrameWanted(wanted)) = message.body {
-                let layer = u8::try_from(wanted.layer).map_err(|_| Code::Malformed)?;
-                self.effects.push_back(Effect::KeyFrameWanted {
-                    track: wanted.track,
-                    layer,
-                });
+            if let Some(body) = message.body {
+                if let server_control::Body::Allocation(allocation) = &body {
+                    self.carried = Some((allocation.estimate_bps, now));
+                }
+                self.effects.extend(effect_of(body)?);
             }
         }
         Ok(())
@@ -272,6 +325,13 @@ impl MediaLink {
             url.push_str("&traceparent=");
             url.push_str(&self.traceparent);
         }
+        if let Some((bps, heard)) = self.carried
+            && self.moved
+            && now <= heard + CARRIED_HOLDS
+        {
+            url.push_str(&format!("&carried_bps={bps}"));
+        }
+        self.shown.clone_from(&target.credential);
         let certificate_sha256 = target.certificate_sha256.clone();
         self.effects.push_back(Effect::Connect {
             url: url.into(),
@@ -281,6 +341,89 @@ impl MediaLink {
     }
 }
 
+/// What a word of the handler asks of this end.
+fn effect_of(body: server_control::Body) -> Result<Option<Effect>, Code> {
+    use server_control::Body;
+    Ok(Some(match body {
+        Body::KeyFrameWanted(wanted) => Effect::KeyFrameWanted {
+            track: wanted.track,
+            layer: u8::try_from(wanted.layer).map_err(|_| Code::Malformed)?,
+        },
+        Body::LayersWanted(wanted) => Effect::LayersWanted {
+            track: wanted.track,
+            layers: u16::try_from(wanted.layers).map_err(|_| Code::Malformed)?,
+        },
+        Body::Feedback(feedback) => Effect::Feedback(feedback),
+        Body::Allocation(allocation) => Effect::Allocation(allocation),
+        Body::Speakers(speakers) => Effect::Speakers(speakers.tracks),
+        Body::Welcome(_) | Body::Pong(_) | Body::Drain(_) => return Ok(None),
+    }))
+}
+
 fn message(body: client_control::Body) -> Bytes {
     framing::encode(&ClientControl { body: Some(body) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn assignment(url: &str) -> MediaAssignment {
+        MediaAssignment {
+            url: url.to_owned(),
+            ..MediaAssignment::default()
+        }
+    }
+
+    /// A link to `a`, whose path is believed to carry 2 Mbit/s.
+    fn link() -> MediaLink {
+        let mut link = MediaLink::new(String::new());
+        link.assigned(s(0), &assignment("https://a/v1/media"));
+        link.up(s(0));
+        let allocation = Allocation {
+            estimate_bps: 2_000_000,
+            shares: Vec::new(),
+        };
+        let body = Some(server_control::Body::Allocation(allocation));
+        let said = framing::encode(&darktower_wire::media_control::ServerControl { body });
+        link.control(s(1), &said).unwrap();
+        link
+    }
+
+    fn next_url(link: &mut MediaLink) -> String {
+        loop {
+            match link.effect() {
+                Some(Effect::Connect { url, .. }) => return url.0,
+                Some(_) => {}
+                None => panic!("it does not connect"),
+            }
+        }
+    }
+
+    #[test]
+    fn another_handler_is_told_what_the_path_carried() {
+        let mut link = link();
+        next_url(&mut link);
+        link.assigned(s(2), &assignment("https://b/v1/media"));
+        assert!(next_url(&mut link).ends_with("&carried_bps=2000000"));
+        link.up(s(2));
+        link.down(s(3), Code::ConnectionLost);
+        link.tick(s(4));
+        assert!(
+            !next_url(&mut link).contains("carried"),
+            "the network may be another"
+        );
+    }
+
+    #[test]
+    fn what_a_path_carried_long_ago_is_not_said() {
+        let mut link = link();
+        next_url(&mut link);
+        link.assigned(s(12), &assignment("https://b/v1/media"));
+        assert!(!next_url(&mut link).contains("carried"));
+    }
 }

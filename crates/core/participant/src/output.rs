@@ -94,6 +94,9 @@ pub enum Output {
         layer: u8,
         /// Decodable on its own.
         key: bool,
+        /// No newer than one before it: to be decoded, for others need it, and not
+        /// to be shown.
+        behind: bool,
         /// When it was captured, in microseconds of its sender's clock.
         capture_us: u64,
         /// The chunk as the sender's encoder made it.
@@ -103,6 +106,8 @@ pub enum Output {
     Audio {
         /// Its track.
         track: TrackId,
+        /// Its running number: one more for each packet of the track.
+        number: u64,
         /// When it was captured, in microseconds of its sender's clock.
         capture_us: u64,
         /// How loud it is.
@@ -116,6 +121,16 @@ pub enum Output {
         handle: u32,
         /// Its layer.
         layer: u8,
+    },
+    /// How much the encoder of this own layer may make from now on.
+    Encode {
+        /// The publisher's own name of the track.
+        handle: u32,
+        /// Its layer.
+        layer: u8,
+        /// Bits per second; 0: nobody gets the layer, or the path does not
+        /// carry it, so it is not encoded.
+        target_bps: u32,
     },
     /// [`Participant::state`](crate::Participant::state) differs from before.
     Changed,

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use darktower_meeting::session;
 use darktower_wire::ids::{ParticipantId, TrackId};
+use darktower_wire::media_control::Share;
 use darktower_wire::signal::{self, TrackDescription};
 use darktower_wire::token;
 use prost::Message;
@@ -11,8 +12,8 @@ use prost::Message;
 use crate::attendance::Attendance;
 use crate::command::TrackSource;
 use crate::state::{
-    Counters, KeysState, LinkState, Links, Me, MeetingState, OwnTrack, ParticipantState, Phase,
-    Problem, State, TrackState,
+    Counters, Estimates, KeysState, LinkState, Links, Me, MeetingState, OwnTrack, ParticipantState,
+    Phase, Problem, State, TrackState,
 };
 
 pub(crate) fn of(attendance: &Attendance) -> State {
@@ -31,7 +32,7 @@ pub(crate) fn of(attendance: &Attendance) -> State {
         participants: session
             .participants
             .iter()
-            .map(|(id, one)| participant(*id, one, attendance.me))
+            .map(|(id, one)| participant(*id, one, attendance))
             .collect(),
         lobby_participants: session.lobby_participants,
         links: Links {
@@ -43,6 +44,8 @@ pub(crate) fn of(attendance: &Attendance) -> State {
             (Some(_), _) | (None, session::Phase::Failed) => KeysState::default(),
             (None, _) => attendance.keys.shown().clone(),
         },
+        estimates: estimates(attendance),
+        speakers: attendance.reception.speakers.clone(),
         tracks: session
             .own_tracks
             .iter()
@@ -102,24 +105,30 @@ fn me(attendance: &Attendance) -> Me {
 fn participant(
     id: ParticipantId,
     one: &session::Attendance,
-    me: ParticipantId,
+    attendance: &Attendance,
 ) -> ParticipantState {
     ParticipantState {
         id: id.to_string(),
         name: one.name.clone(),
         role: role_name(one.role),
-        me: id == me,
+        me: id == attendance.me,
         away: one.away,
         tracks: one
             .tracks
             .iter()
-            .filter_map(|(id, track)| track_state(*id, track))
+            .filter_map(|(id, track)| {
+                track_state(*id, track, attendance.reception.shares.get(&id.0))
+            })
             .collect(),
     }
 }
 
 /// `None` for what this version can neither show nor play.
-fn track_state(id: TrackId, track: &session::TrackState) -> Option<TrackState> {
+fn track_state(
+    id: TrackId,
+    track: &session::TrackState,
+    share: Option<&Share>,
+) -> Option<TrackState> {
     let description = TrackDescription::decode(&track.description[..]).ok()?;
     let kind = match description.kind() {
         signal::Kind::Audio => "audio",
@@ -134,6 +143,12 @@ fn track_state(id: TrackId, track: &session::TrackState) -> Option<TrackState> {
         muted: track.muted,
         width: largest.map_or(0, |layer| layer.width_px),
         height: largest.map_or(0, |layer| layer.height_px),
+        layers: description.layers.len(),
+        decodes: description.decodes,
+        replaces: description.replaces,
+        layer: share.filter(|it| !it.paused).map(|it| it.layer),
+        temporal: share.filter(|it| !it.paused).map(|it| it.temporal),
+        paused: share.is_some_and(|it| it.paused),
         codec: description.codec,
         label: description.label,
     })
@@ -152,6 +167,16 @@ fn signal_link(link: session::Link) -> LinkState {
         session::Link::Down => LinkState::Down,
         session::Link::Connecting => LinkState::Connecting,
         session::Link::Up | session::Link::Suspicious => LinkState::Up,
+    }
+}
+
+fn estimates(attendance: &Attendance) -> Estimates {
+    let up = attendance.reception.has_feedback();
+    Estimates {
+        down_bps: attendance.reception.down_bps,
+        // Before anything was measured the publisher only assumes.
+        up_bps: up.then(|| attendance.publisher.estimate().bps()),
+        up_loss: attendance.reception.up_loss(),
     }
 }
 

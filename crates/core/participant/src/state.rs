@@ -25,6 +25,10 @@ pub struct State {
     pub links: Links,
     /// End-to-end encryption.
     pub e2ee: KeysState,
+    /// What the paths of the media link are believed to carry.
+    pub estimates: Estimates,
+    /// Audio tracks that are forwarded to this end, the active speaker's first.
+    pub speakers: Vec<u32>,
     /// Own publications.
     pub tracks: Vec<OwnTrack>,
     /// What takes the seat again after a reload; keep it in the tab.
@@ -133,6 +137,30 @@ pub struct TrackState {
     pub width: u32,
     /// Height of the largest layer in pixels.
     pub height: u32,
+    /// How many layers it has.
+    pub layers: usize,
+    /// Codec strings that its publisher can decode.
+    pub decodes: Vec<String>,
+    /// The track whose place it takes; 0: none.
+    pub replaces: u32,
+    /// The layer that this end gets; `None` where nothing was said of it.
+    pub layer: Option<u32>,
+    /// The highest temporal layer that this end gets.
+    pub temporal: Option<u32>,
+    /// Shown here, but the path does not carry it: nothing comes.
+    pub paused: bool,
+}
+
+/// What the paths of the media link are believed to carry; `None` while unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct Estimates {
+    /// Bits per second from the handler to this end.
+    pub down_bps: Option<u64>,
+    /// Bits per second from this end to the handler.
+    pub up_bps: Option<u64>,
+    /// Thousandths of this end's audio datagrams that were lost on the way to
+    /// the handler, of the last seconds.
+    pub up_loss: Option<u32>,
 }
 
 /// An own publication.

@@ -1,6 +1,7 @@
 //! One attendance of one meeting: its session, its tracks, its keys and its two
 //! links, and what each has to tell the others.
 
+mod screen;
 mod signalling;
 mod tracks;
 
@@ -11,25 +12,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use darktower_e2ee::LinkSecret;
-use darktower_media::{Kind, Publisher, Subscriber, publisher, subscriber};
+use darktower_media::{Kind, Publisher, Shape, Subscriber, publisher, subscriber};
 use darktower_meeting::session;
 use darktower_meeting::{Session, session::Input as Told};
 use darktower_wire::framing::{Decoder, MAX_SIGNAL};
 use darktower_wire::ids::{ParticipantId, TrackId};
-use darktower_wire::signal::{self, KeyState};
+use darktower_wire::signal;
 use darktower_wire::{Code, Secret};
 use prost::Message;
 
 use crate::access::Access;
 use crate::command::{Command, Encoded, TrackOffer};
+use crate::entry::Entrant;
 use crate::keys::Keys;
 use crate::media_link::{CONTROL_STREAM, MediaLink};
 use crate::output::{Link, Output, StreamId};
 use crate::participant::Input;
 use crate::picture;
+use crate::reception::Reception;
 use crate::seals::SealWith;
 use crate::state::State;
-use tracks::published_stream;
+use tracks::{published_stream, shape_of};
 
 /// The stream that all signalling travels on: the first this end opens.
 const SIGNAL_STREAM: StreamId = 0;
@@ -38,7 +41,7 @@ const SIGNAL_STREAM: StreamId = 0;
 #[derive(Debug)]
 struct Offer {
     kind: Kind,
-    layers: u8,
+    shape: Shape,
 }
 
 pub(crate) struct Attendance {
@@ -49,14 +52,14 @@ pub(crate) struct Attendance {
     pub(crate) publisher: Publisher,
     pub(crate) subscriber: Subscriber,
     pub(crate) media: MediaLink,
+    pub(crate) reception: Reception,
     /// Reads the signalling stream; anew with each connection.
     signalling: Decoder,
     traceparent: String,
     offers: BTreeMap<u32, Offer>,
-    /// The group as last told in the lobby.
-    lobby_keys: Option<KeyState>,
     /// Others' tracks as the subscriber was told of them.
     followed: BTreeMap<TrackId, subscriber::Track>,
+    screen: screen::Screen,
     /// Names as last shown, to tell who came and went; `None` before joining.
     present: Option<BTreeMap<ParticipantId, String>>,
     /// Why the keys kept this end out, where they did.
@@ -89,6 +92,7 @@ impl Attendance {
         this.media.try_door(now, &this.access.media);
         this.tell(now, wall, Told::EnterLobby);
         this.drain_media(now);
+        this.keys.lobby().wait(now);
         Ok(this)
     }
 
@@ -131,7 +135,8 @@ impl Attendance {
             return Err(Code::LinkSecretNeeded);
         }
         let link = link.filter(|_| access.meeting.key_in_link);
-        let keys = Keys::new(me, access.meeting.id, link).map_err(|_| Code::Internal)?;
+        let entrant = Entrant::new(me, access.meeting.id, link);
+        let keys = Keys::new(entrant, Some(access.key.to_state()));
         let first_group = publisher::first_group(wall);
         Ok(Self {
             me,
@@ -140,11 +145,12 @@ impl Attendance {
             publisher: Publisher::new(publisher::Config::default(), first_group),
             subscriber: Subscriber::new(subscriber::Config::default()),
             media: MediaLink::new(traceparent.clone()),
+            reception: Reception::default(),
             signalling: Decoder::new(MAX_SIGNAL),
             traceparent,
             offers: BTreeMap::new(),
-            lobby_keys: Some(access.key.to_state()),
             followed: BTreeMap::new(),
+            screen: screen::Screen::default(),
             present: None,
             failure: None,
             to_session: VecDeque::new(),
@@ -208,6 +214,7 @@ impl Attendance {
                 bytes,
                 ..
             } => {
+                self.session.path_heard(now);
                 if let Err(code) = self.media.control(now, &bytes) {
                     self.outputs.push_back(Output::Close {
                         link: Link::Media,
@@ -222,7 +229,7 @@ impl Attendance {
                 bytes,
                 fin,
             } => {
-                self.media.heard(now);
+                self.media_heard(now);
                 self.subscribed(now, subscriber::Input::StreamData { stream, bytes, fin });
             }
             Input::StreamReset {
@@ -243,7 +250,7 @@ impl Attendance {
             }
             Input::Backlog { .. } => {}
             Input::Datagram(bytes) => {
-                self.media.heard(now);
+                self.media_heard(now);
                 self.subscribed(now, subscriber::Input::Datagram(bytes));
             }
             Input::KeyFrameWanted(track) => {
@@ -251,6 +258,12 @@ impl Attendance {
             }
         }
         self.drain_media(now);
+    }
+
+    /// Something came over the media link: the network works.
+    fn media_heard(&mut self, now: Duration) {
+        self.media.heard(now);
+        self.session.path_heard(now);
     }
 
     pub(crate) fn encoded(&mut self, now: Duration, encoded: Encoded<'_>) {
@@ -272,7 +285,7 @@ impl Attendance {
     }
 
     fn tick(&mut self, now: Duration, wall: u64) {
-        self.keys.tick(now);
+        self.keys.tick(now, wall);
         self.media.tick(now);
         self.publish(now, publisher::Input::Tick);
         self.subscribed(now, subscriber::Input::Tick);
@@ -292,7 +305,7 @@ impl Attendance {
                 let publish = tracks.iter().map(|track| self.offer(track)).collect();
                 // Without one the join is still worth asking for: its answer brings
                 // newer state to build on.
-                let key = self.keys.join(self.lobby_keys.as_ref(), wall).ok();
+                let key = self.keys.enter(wall).ok();
                 Told::Join { name, publish, key }
             }
             Command::Publish { track } => Told::Publish(self.offer(&track)),
@@ -309,6 +322,7 @@ impl Attendance {
             Command::Remove { participant } => Told::Remove(participant),
             Command::End => Told::EndMeeting,
             Command::Leave => Told::Leave,
+            Command::Show { views } => return self.show(now, &views),
             // Those begin an attendance; this one has begun.
             Command::Enter { .. } | Command::Resume { .. } => return,
         };
@@ -321,9 +335,13 @@ impl Attendance {
         } else {
             Kind::Audio
         };
-        self.offers.insert(track.handle, Offer { kind, layers: 1 });
+        let own = &self.session.state().own_tracks;
+        let former = track.replaces.and_then(|handle| own.get(&handle)?.track);
+        let description = track.description(former.map_or(0, |id| id.0));
+        let shape = shape_of(track);
+        self.offers.insert(track.handle, Offer { kind, shape });
         signal::Publish {
-            description: track.description().encode_to_vec().into(),
+            description: description.encode_to_vec().into(),
             muted: track.muted,
             handle: track.handle,
         }
@@ -365,6 +383,8 @@ impl Attendance {
 
     /// All streams of the media link are gone with it.
     fn media_gone(&mut self, now: Duration) {
+        self.reception = Reception::default();
+        self.say_what_comes(now);
         self.publish(now, publisher::Input::Disconnected);
         self.subscribed(now, subscriber::Input::Disconnected);
         self.outputs.push_back(Output::Changed);
@@ -376,3 +396,6 @@ fn seed(me: ParticipantId) -> u64 {
     me.0.iter()
         .fold(0, |seed, byte| seed << 8 ^ seed >> 56 ^ u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests;

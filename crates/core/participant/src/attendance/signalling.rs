@@ -7,14 +7,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use darktower_media::{Kind, publisher, subscriber};
-use darktower_meeting::session::{self, Input as Told, KeyEvent, KeySaid, Phase};
+use darktower_meeting::session::{self, Input as Told, KeyEvent, KeySaid, Phase, What};
 use darktower_wire::framing;
 use darktower_wire::ids::{Epoch, ParticipantId, TrackId};
 use darktower_wire::signal::{self, ServerMessage, TrackDescription};
 use darktower_wire::{Code, Secret};
 use prost::Message;
 
-use super::{Attendance, Offer, SIGNAL_STREAM};
+use super::{Attendance, SIGNAL_STREAM};
+use crate::access::hashes;
 use crate::keys::{Installed, Reply, Step};
 use crate::output::{Event, Link, Output};
 
@@ -57,9 +58,12 @@ impl Attendance {
 
     pub(super) fn perform(&mut self, now: Duration, wall: u64, output: session::Output) {
         match output {
-            session::Output::Connect { resume } => {
-                let url = self.signal_url(resume);
-                let certificate_sha256 = self.access.signal.certificate_sha256.clone();
+            session::Output::Connect { resume, to } => {
+                let url = self.signal_url(resume, to.as_ref());
+                let certificate_sha256 = match &to {
+                    Some(controller) => hashes(&controller.certificate_sha256),
+                    None => self.access.signal.certificate_sha256.clone(),
+                };
                 let link = Link::Signal;
                 self.outputs.push_back(Output::Connect {
                     link,
@@ -85,16 +89,13 @@ impl Attendance {
             session::Output::Changed => self.changed(now),
             session::Output::Published { handle, track } => {
                 if let Some(offer) = self.offers.get(&handle) {
-                    let Offer { kind, layers } = *offer;
-                    self.publish(
-                        now,
-                        publisher::Input::Published {
-                            handle,
-                            track,
-                            kind,
-                            layers,
-                        },
-                    );
+                    let published = publisher::Input::Published {
+                        handle,
+                        track,
+                        kind: offer.kind,
+                        shape: offer.shape.clone(),
+                    };
+                    self.publish(now, published);
                 }
             }
             session::Output::MediaAssigned(assignment) => {
@@ -102,7 +103,10 @@ impl Attendance {
                 self.drain_media(now);
             }
             session::Output::Keys(event) => self.key_event(now, wall, event),
-            session::Output::Refused { code, .. } => {
+            session::Output::Refused { what, code, .. } => {
+                if what == What::Join && self.session.state().phase == Phase::Lobby {
+                    self.keys.lobby().wait(now);
+                }
                 let event = Event::Refused {
                     code: code.name(),
                     number: code.number(),
@@ -112,11 +116,16 @@ impl Attendance {
         }
     }
 
-    pub(super) fn signal_url(&self, resume: Option<Secret<Bytes>>) -> Secret<String> {
+    pub(super) fn signal_url(
+        &self,
+        resume: Option<Secret<Bytes>>,
+        to: Option<&signal::Controller>,
+    ) -> Secret<String> {
         let door = &self.access.signal;
+        let url = to.map_or(&door.url, |controller| &controller.url);
         let mut url = match resume {
-            Some(token) => format!("{}?resume={}", door.url, URL_SAFE_NO_PAD.encode(&token[..])),
-            None => format!("{}?token={}", door.url, door.token),
+            Some(token) => format!("{url}?resume={}", URL_SAFE_NO_PAD.encode(&token[..])),
+            None => format!("{url}?token={}", door.token),
         };
         if !self.traceparent.is_empty() {
             url.push_str("&traceparent=");
@@ -130,6 +139,7 @@ impl Attendance {
     pub(super) fn changed(&mut self, now: Duration) {
         let state = self.session.state();
         if state.phase.is_final() {
+            self.keys.lobby().leave();
             self.media.leave(Code::Left);
             self.drain_media(now);
         }
@@ -149,6 +159,7 @@ impl Attendance {
             }
         }
         self.followed = followed;
+        self.say_what_comes(now);
         self.tell_who_came_and_went();
         self.outputs.push_back(Output::Changed);
     }
@@ -183,11 +194,11 @@ impl Attendance {
         );
         let step = match event {
             KeyEvent::Found | KeyEvent::State(_) if !inside => {
-                self.lobby_keys = match event {
+                let state = match event {
                     KeyEvent::State(state) => Some(state),
                     _ => None,
                 };
-                return;
+                return self.keys.lobby().told(now, state);
             }
             KeyEvent::Found => self.keys.refused(wall, None, true),
             KeyEvent::State(state) => self.keys.refused(wall, Some(&state), true),

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use darktower_media::{Kind, publisher, subscriber};
+use darktower_media::arrivals::Feedback;
+use darktower_media::{Bitrate, Kind, LayerShape, Shape, publisher, subscriber};
 use darktower_wire::ids::TrackId;
+use darktower_wire::media_control::{self, Demand};
 
 use super::Attendance;
+use crate::command::{LayerOffer, TrackOffer, TrackSource, View};
 use crate::media_link::{CONTROL_STREAM, Effect};
 use crate::output::{Link, Output, StreamId};
 use crate::seals::OpenWith;
@@ -37,6 +40,15 @@ impl Attendance {
                     code,
                 },
                 publisher::Output::Datagram(bytes) => Output::Datagram(bytes),
+                publisher::Output::Encode {
+                    handle,
+                    layer,
+                    target,
+                } => Output::Encode {
+                    handle,
+                    layer,
+                    target_bps: target.map_or(0, |it| u32::try_from(it.bps()).unwrap_or(u32::MAX)),
+                },
                 publisher::Output::KeyFrame { handle, layer } => Output::KeyFrame { handle, layer },
             };
             self.outputs.push_back(output);
@@ -67,6 +79,7 @@ impl Attendance {
         let subscriber::Opened {
             header,
             data: chunk,
+            behind,
         } = opened;
         let (track, capture_us) = (header.track, header.capture_us);
         let video = self
@@ -78,11 +91,13 @@ impl Attendance {
                 track,
                 layer: header.layer,
                 key: header.key,
+                behind,
                 capture_us,
                 chunk,
             },
             false => Output::Audio {
                 track,
+                number: header.frame,
                 capture_us,
                 level: header.level,
                 chunk,
@@ -133,8 +148,72 @@ impl Attendance {
                     let track = TrackId(track);
                     self.publish(now, publisher::Input::KeyFrameWanted { track, layer });
                 }
+                Effect::LayersWanted { track, layers } => {
+                    let track = TrackId(track);
+                    self.publish(now, publisher::Input::LayersWanted { track, layers });
+                }
+                Effect::Feedback(feedback) => {
+                    self.reception.fed_back(&feedback);
+                    self.publish(now, publisher::Input::Feedback(feedback_of(feedback)));
+                    if self.reception.is_news(now, self.publisher.estimate()) {
+                        self.outputs.push_back(Output::Changed);
+                    }
+                }
+                Effect::Allocation(allocation) => {
+                    self.reception.allocated(allocation);
+                    self.say_what_comes(now);
+                    self.outputs.push_back(Output::Changed);
+                }
+                Effect::Speakers(tracks) => {
+                    self.reception.speakers = tracks;
+                    self.outputs.push_back(Output::Changed);
+                }
             }
         }
+    }
+}
+
+/// What is shown, as the handler is told.
+pub(super) fn demand_of(views: &[View]) -> Demand {
+    let views = views.iter().map(|view| media_control::View {
+        track: view.track,
+        width_px: view.width,
+        height_px: view.height,
+        pinned: view.pinned,
+    });
+    Demand {
+        views: views.collect(),
+    }
+}
+
+/// How own frames arrived, as the publisher is told.
+fn feedback_of(said: media_control::Feedback) -> Feedback {
+    Feedback {
+        interval: Duration::from_millis(said.interval_ms.into()),
+        bytes: said.bytes,
+        transit_us: said.transit_us,
+        audio: said.audio,
+        audio_lost: said.audio_lost,
+        datagrams: said.datagrams,
+        datagrams_lost: said.datagrams_lost,
+    }
+}
+
+/// The form of an offered track.
+pub(super) fn shape_of(offer: &TrackOffer) -> Shape {
+    let layers = offer.announced_layers().into_iter();
+    Shape {
+        screen: offer.source == TrackSource::Screen,
+        layers: layers.map(layer_shape).collect(),
+    }
+}
+
+fn layer_shape(layer: LayerOffer) -> LayerShape {
+    LayerShape {
+        width_px: layer.width,
+        height_px: layer.height,
+        max_bitrate: Bitrate::from_bps(layer.bitrate.into()),
+        temporal_layers: u8::try_from(layer.temporal_layers.max(1)).unwrap_or(u8::MAX),
     }
 }
 

@@ -1,0 +1,281 @@
+use darktower_e2ee::{Group, Identity};
+use darktower_wire::ids::{Epoch, MeetingId};
+use darktower_wire::signal::{
+    ClientMessage, Joined, KeyCommit, KeyOutcome, KeyState, Lobby, Refused, ServerMessage,
+    client_message, server_message,
+};
+
+use super::*;
+use crate::access::{Door, KeyFacts, MeetingFacts};
+use crate::command::TrackSource;
+
+const MEETING: MeetingId = MeetingId([7; 16]);
+const WALL: u64 = 1_790_000_000_000;
+const NOW: Duration = Duration::from_secs(3);
+
+/// The other members of a meeting, and the controller's words about them.
+struct Elsewhere(Group);
+
+impl Elsewhere {
+    fn new() -> Self {
+        let founder = Identity::new(ParticipantId([1; 16])).unwrap();
+        Self(Group::found(founder, MEETING, None, WALL).unwrap())
+    }
+
+    fn key(&self) -> KeyState {
+        KeyState {
+            founded: true,
+            epoch: self.0.epoch().0,
+            group_info: self.0.group_info().unwrap(),
+            ..KeyState::default()
+        }
+    }
+
+    fn access(&self) -> Access {
+        let door = Door {
+            url: "https://127.0.0.1/v1".into(),
+            certificate_sha256: Vec::new(),
+            token: "token".into(),
+        };
+        let KeyState {
+            epoch, group_info, ..
+        } = self.key();
+        Access {
+            meeting: MeetingFacts {
+                id: MEETING,
+                code: "abcd-efgh-ijk".into(),
+                title: String::new(),
+                max_participants: 100,
+                key_in_link: false,
+                participants: 1,
+            },
+            participant_id: ParticipantId([2; 16]),
+            role: darktower_wire::token::Role::Guest,
+            signal: door.clone(),
+            media: door,
+            key: KeyFacts {
+                founded: true,
+                epoch,
+                group_info: group_info.to_vec(),
+            },
+        }
+    }
+
+    fn enter(&self) -> Attendance {
+        Attendance::enter(NOW, WALL, self.access(), None, String::new()).unwrap()
+    }
+}
+
+fn outputs(attendance: &mut Attendance) -> Vec<Output> {
+    std::iter::from_fn(|| attendance.poll()).collect()
+}
+
+/// What was said on the signalling stream.
+fn said(attendance: &mut Attendance) -> Vec<ClientMessage> {
+    let mut decoder = Decoder::new(MAX_SIGNAL);
+    for output in outputs(attendance) {
+        if let Output::Write {
+            link: Link::Signal,
+            bytes,
+            ..
+        } = output
+        {
+            decoder.push(&bytes);
+        }
+    }
+    std::iter::from_fn(|| decoder.next_message().unwrap()).collect()
+}
+
+fn told(attendance: &mut Attendance, reply_to: u64, body: server_message::Body) {
+    let message = ServerMessage {
+        reply_to,
+        body: Some(body),
+        ..ServerMessage::default()
+    };
+    let input = Input::StreamData {
+        link: Link::Signal,
+        stream: SIGNAL_STREAM,
+        bytes: darktower_wire::framing::encode(&message),
+        fin: false,
+    };
+    attendance.handle(NOW, WALL, input);
+}
+
+fn link_up(attendance: &mut Attendance) {
+    let input = Input::LinkUp {
+        link: Link::Signal,
+        max_datagram: 1200,
+    };
+    attendance.handle(NOW, WALL, input);
+}
+
+fn click(attendance: &mut Attendance) {
+    let join = Command::Join {
+        name: "Newcomer".into(),
+        tracks: Vec::new(),
+        traceparent: String::new(),
+    };
+    attendance.handle(NOW, WALL, Input::Command(join));
+}
+
+/// The join that was said, and its request number.
+fn join(attendance: &mut Attendance) -> (u64, KeyCommit) {
+    let mut joins = said(attendance)
+        .into_iter()
+        .filter_map(|message| match message.body {
+            Some(client_message::Body::Join(join)) => Some((message.request, join.key.unwrap())),
+            _ => None,
+        });
+    let join = joins.next().expect("a join is said");
+    assert!(joins.next().is_none(), "it is said once");
+    join
+}
+
+/// The answer to a join whose commit was taken.
+fn accepted() -> Joined {
+    Joined {
+        participant_id: vec![2; 16].into(),
+        seat_ttl_s: 300,
+        key: Some(KeyOutcome {
+            accepted: true,
+            ..KeyOutcome::default()
+        }),
+        ..Joined::default()
+    }
+}
+
+#[test]
+fn the_links_are_asked_for_before_anything_is_computed() {
+    let elsewhere = Elsewhere::new();
+    let mut attendance = elsewhere.enter();
+    let links: Vec<_> = outputs(&mut attendance)
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Connect { link, .. } => Some(link),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(links.len(), 2, "{links:?}");
+    assert!(attendance.keys.lobby().made_ahead().is_none());
+    // The commit follows at once, while they are being opened.
+    assert_eq!(attendance.deadline(), Some(NOW));
+    attendance.handle(NOW, WALL, Input::Tick);
+    let ahead = attendance.keys.lobby().made_ahead().unwrap();
+    click(&mut attendance);
+    link_up(&mut attendance);
+    assert_eq!(join(&mut attendance).1, ahead);
+}
+
+#[test]
+fn the_click_in_the_lobby_sends_what_was_made_ahead() {
+    let mut elsewhere = Elsewhere::new();
+    let mut attendance = elsewhere.enter();
+    attendance.handle(NOW, WALL, Input::Tick);
+    let ahead = attendance.keys.lobby().made_ahead().unwrap();
+    link_up(&mut attendance);
+    let request = said(&mut attendance)[0].request;
+    let lobby = Lobby {
+        key: Some(elsewhere.key()),
+        ..Lobby::default()
+    };
+    told(&mut attendance, request, server_message::Body::Lobby(lobby));
+    click(&mut attendance);
+    let (request, commit) = join(&mut attendance);
+    assert_eq!(commit, ahead);
+
+    elsewhere.0.process(&commit.commit, WALL).unwrap();
+    told(
+        &mut attendance,
+        request,
+        server_message::Body::Joined(accepted()),
+    );
+    let shown = attendance.state().e2ee;
+    let code = elsewhere.0.verification_code().unwrap().to_string();
+    assert_eq!((shown.ready, shown.code), (true, code));
+    assert_eq!(Epoch(shown.epoch), elsewhere.0.epoch());
+}
+
+/// A camera opened while the join is under way.
+#[test]
+fn what_is_published_while_joining_is_said_once_one_is_in() {
+    let mut elsewhere = Elsewhere::new();
+    let mut attendance = elsewhere.enter();
+    click(&mut attendance);
+    link_up(&mut attendance);
+    let (request, commit) = join(&mut attendance);
+    let track = TrackOffer {
+        handle: 5,
+        source: TrackSource::Camera,
+        codec: "vp8".into(),
+        muted: false,
+        label: String::new(),
+        layers: Vec::new(),
+        decodes: Vec::new(),
+        replaces: None,
+        sample_rate: 0,
+        channels: 0,
+    };
+    let publish = Command::Publish { track };
+    attendance.handle(NOW, WALL, Input::Command(publish));
+    let mute = Command::Mute {
+        handle: 5,
+        muted: true,
+    };
+    attendance.handle(NOW, WALL, Input::Command(mute));
+    assert_eq!(said(&mut attendance), []);
+
+    elsewhere.0.process(&commit.commit, WALL).unwrap();
+    told(
+        &mut attendance,
+        request,
+        server_message::Body::Joined(accepted()),
+    );
+    let published: Vec<_> = said(&mut attendance)
+        .into_iter()
+        .filter_map(|message| match message.body {
+            Some(client_message::Body::Publish(publish)) => Some((publish.handle, publish.muted)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(published, [(5, true)]);
+}
+
+#[test]
+fn a_refused_join_goes_out_again_with_another_commit() {
+    let elsewhere = Elsewhere::new();
+    let mut attendance = elsewhere.enter();
+    link_up(&mut attendance);
+    let request = said(&mut attendance)[0].request;
+    let lobby = Lobby {
+        key: Some(elsewhere.key()),
+        ..Lobby::default()
+    };
+    told(&mut attendance, request, server_message::Body::Lobby(lobby));
+    click(&mut attendance);
+    let (request, first) = join(&mut attendance);
+    let refused = Refused {
+        code: Code::MeetingFull.number(),
+        ..Refused::default()
+    };
+    told(
+        &mut attendance,
+        request,
+        server_message::Body::Refused(refused),
+    );
+    attendance.handle(NOW, WALL, Input::Tick);
+    let ahead = attendance.keys.lobby().made_ahead().unwrap();
+    click(&mut attendance);
+    let (_, second) = join(&mut attendance);
+    assert_eq!(second, ahead);
+    assert_ne!(second, first);
+}
+
+#[test]
+fn who_left_the_lobby_computes_nothing_more() {
+    let elsewhere = Elsewhere::new();
+    let mut attendance = elsewhere.enter();
+    attendance.handle(NOW, WALL, Input::Command(Command::Leave));
+    attendance.handle(NOW, WALL, Input::Tick);
+    assert!(attendance.keys.lobby().made_ahead().is_none());
+    assert_eq!(attendance.deadline(), None);
+}
