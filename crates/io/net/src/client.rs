@@ -5,9 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use url::{Host, Url};
@@ -38,6 +35,8 @@ pub enum ServerTrust {
 /// Connects to WebTransport servers from one UDP port per address family.
 pub struct Client {
     config: quinn::ClientConfig,
+    /// Where packets come from; any address of the machine where it says none.
+    local: Option<IpAddr>,
     /// Bound at first use: IPv4, IPv6.
     endpoints: Mutex<[Option<quinn::Endpoint>; 2]>,
 }
@@ -45,30 +44,23 @@ pub struct Client {
 impl Client {
     /// A client that trusts `trust`. Call it inside a tokio runtime.
     pub fn new(trust: ServerTrust, tuning: &Tuning) -> Result<Self, BindError> {
-        let tls = match trust {
-            ServerTrust::Hashes(hashes) => tls::client_hashes(hashes),
-            ServerTrust::System => {
-                let found = rustls_native_certs::load_native_certs();
-                for error in &found.errors {
-                    tracing::warn!(%error, "a system certificate was not read");
-                }
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(found.certs);
-                tls::client_roots(roots)
-            }
-            ServerTrust::Pem(text) => {
-                let mut roots = RootCertStore::empty();
-                for cert in CertificateDer::pem_slice_iter(text.as_bytes()) {
-                    let cert = cert.map_err(|e| BindError::Tls(e.to_string()))?;
-                    roots.add(cert).map_err(|e| BindError::Tls(e.to_string()))?;
-                }
-                tls::client_roots(roots)
-            }
-        };
-        let tls = tls.map_err(|e| BindError::Tls(e.to_string()))?;
         Ok(Self {
-            config: tuning.client(tls)?,
+            config: tuning.client(tls::client(trust)?)?,
+            local: None,
             endpoints: Mutex::new([None, None]),
+        })
+    }
+
+    /// The same from one address of this machine: for load that shall look like that of several hosts. Reaches nothing
+    /// of the other address family.
+    pub fn from_address(
+        trust: ServerTrust,
+        tuning: &Tuning,
+        local: IpAddr,
+    ) -> Result<Self, BindError> {
+        Ok(Self {
+            local: Some(local),
+            ..Self::new(trust, tuning)?
         })
     }
 
@@ -167,11 +159,12 @@ impl Client {
             IpAddr::V4(_) => (0, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
             IpAddr::V6(_) => (1, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
         };
+        let from = self.local.unwrap_or(any);
         let held = &mut self.endpoints()[slot];
         match held {
             Some(endpoint) => Ok(endpoint.clone()),
             None => Ok(held
-                .insert(udp::endpoint(SocketAddr::new(any, 0), None, None)?)
+                .insert(udp::endpoint(SocketAddr::new(from, 0), None, None)?)
                 .clone()),
         }
     }

@@ -7,8 +7,8 @@
 //! What it must not do: know a meeting, a token, a track or an origin allow-list. It hands the facts of an
 //! incoming session up ([`Incoming`]) and performs what it is told. Length-prefixed framing is `darktower_wire::frame`.
 //!
-//! Where to start: [`Server`] and [`Client`] give a [`Session`]; [`http::Server`] serves a router; [`Certs`] is what
-//! all servers share.
+//! Where to start: [`Server`] and [`Client`] give a [`Session`]; [`wt`] is the same without IO, for loops of one's
+//! own; [`http::Server`] serves a router; [`Certs`] is what all servers share.
 //!
 //! Invariant: a stream whose sender was dropped without [`SendStream::finish`] is reset, never finished, so a reader
 //! never takes half a message for a whole one. Reads are ordered only.
@@ -18,12 +18,14 @@ pub mod cert;
 mod client;
 mod error;
 pub mod http;
+pub mod plane;
 mod server;
 mod session;
 mod stream;
 mod tls;
 mod tuning;
 mod udp;
+pub mod wt;
 
 pub use cert::{Certs, Fingerprint};
 pub use client::{Client, ServerTrust};

@@ -172,13 +172,19 @@ impl Session {
     pub fn stats(&self) -> PathStats {
         let wt = &self.shared().wt;
         let conn: &quinn::Connection = wt.deref();
-        let stats = conn.stats();
-        PathStats {
+        let rate = conn.congestion_state().metrics().pacing_rate;
+        PathStats::of(&conn.stats(), conn.stats().path.min_rtt, rate)
+    }
+}
+
+impl PathStats {
+    /// `rate` is in bits per second.
+    pub(crate) fn of(stats: &quinn::ConnectionStats, min_rtt: Duration, rate: Option<u64>) -> Self {
+        Self {
             rtt: stats.path.rtt,
-            min_rtt: stats.path.min_rtt,
+            min_rtt,
             cwnd: stats.path.cwnd,
-            // The implementation counts bits.
-            pacing_rate: conn.congestion_state().metrics().pacing_rate.map(|b| b / 8),
+            pacing_rate: rate.map(|b| b / 8),
             sent_packets: stats.path.sent_packets,
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::cert::{Certs, Fingerprint, fingerprint};
+use crate::client::ServerTrust;
 use crate::error::BindError;
 
 /// ALPN of HTTP/3, which WebTransport rides on.
@@ -30,10 +32,33 @@ pub(crate) fn server(certs: &Certs, alpn: &[&[u8]]) -> Result<rustls::ServerConf
     Ok(config)
 }
 
+/// A client that trusts `trust`.
+pub(crate) fn client(trust: ServerTrust) -> Result<rustls::ClientConfig, BindError> {
+    let tls = match trust {
+        ServerTrust::Hashes(hashes) => client_hashes(hashes),
+        ServerTrust::System => {
+            let found = rustls_native_certs::load_native_certs();
+            for error in &found.errors {
+                tracing::warn!(%error, "a system certificate was not read");
+            }
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(found.certs);
+            client_roots(roots)
+        }
+        ServerTrust::Pem(text) => {
+            let mut roots = RootCertStore::empty();
+            for cert in CertificateDer::pem_slice_iter(text.as_bytes()) {
+                let cert = cert.map_err(|e| BindError::Tls(e.to_string()))?;
+                roots.add(cert).map_err(|e| BindError::Tls(e.to_string()))?;
+            }
+            client_roots(roots)
+        }
+    };
+    tls.map_err(|e| BindError::Tls(e.to_string()))
+}
+
 /// A client that trusts certification authorities.
-pub(crate) fn client_roots(
-    roots: rustls::RootCertStore,
-) -> Result<rustls::ClientConfig, rustls::Error> {
+fn client_roots(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, rustls::Error> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
@@ -43,9 +68,7 @@ pub(crate) fn client_roots(
 }
 
 /// A client that trusts exactly the certificates with these hashes, as `serverCertificateHashes` does in a browser.
-pub(crate) fn client_hashes(
-    hashes: Vec<Fingerprint>,
-) -> Result<rustls::ClientConfig, rustls::Error> {
+fn client_hashes(hashes: Vec<Fingerprint>) -> Result<rustls::ClientConfig, rustls::Error> {
     let verifier = HashVerifier {
         hashes,
         provider: provider(),

@@ -74,7 +74,7 @@ impl Default for Tuning {
 }
 
 impl Tuning {
-    fn transport(&self) -> Result<quinn::TransportConfig, BindError> {
+    pub(crate) fn transport(&self) -> Result<quinn::TransportConfig, BindError> {
         if self.idle_timeout < self.keep_alive * 2 {
             return Err(BindError::Config(
                 "idle_timeout must be at least twice keep_alive",

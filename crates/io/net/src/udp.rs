@@ -21,7 +21,7 @@ pub(crate) fn endpoint(
     server: Option<quinn::ServerConfig>,
     reset_key: Option<&[u8; 32]>,
 ) -> Result<quinn::Endpoint, BindError> {
-    socket(addr)
+    socket(addr, false)
         .and_then(|socket| {
             let config = endpoint_config(reset_key);
             quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
@@ -29,7 +29,8 @@ pub(crate) fn endpoint(
         .map_err(|source| BindError::Address { addr, source })
 }
 
-fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
+/// A socket on `addr`; a `shared` one lets others of this user listen there too, and the kernel spreads the peers.
+pub(crate) fn socket(addr: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -41,6 +42,9 @@ fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
         if let Err(error) = result {
             tracing::debug!(%error, "kernel refused a larger UDP buffer");
         }
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
     }
     socket.bind(&addr.into())?;
     Ok(socket.into())

@@ -6,7 +6,9 @@ mod bounds;
 mod certificates;
 mod first_flight;
 mod http;
+mod plane;
 mod session;
+mod wt;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
