@@ -1,11 +1,15 @@
 //! What must be there tomorrow: accounts, guests, meetings, who took part, and what was done.
 
+mod postgres;
+mod rows;
 mod sqlite;
+mod statements;
 
 use async_trait::async_trait;
 use darktower_wire::ids::{MeetingCode, MeetingId, ParticipantId};
 use darktower_wire::token::Role;
 
+pub use postgres::{PostgresDatabase, PostgresOptions};
 pub use sqlite::SqliteDatabase;
 
 use crate::Error;
@@ -121,4 +125,24 @@ pub trait Database: Send + Sync + 'static {
 
     /// Finishes what is under way and lets go.
     async fn close(&self);
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::TimedOut,
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnNotFound(_) => Self::Corrupt(error.to_string()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// The same, where breaking uniqueness is the caller's mistake.
+fn taken(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    move |error| match error.as_database_error() {
+        Some(database) if database.is_unique_violation() => Error::Taken(what),
+        _ => error.into(),
+    }
 }

@@ -10,12 +10,10 @@ use darktower_wire::ids::{Fence, MeetingId, NodeId};
 use tokio::sync::mpsc;
 
 use super::{
-    LOG_TTL, Lease, MAX_DELTAS, MAX_RECORD_BYTES, MeetingLog, Node, Service, StateStore, Topic,
-    Wakes, Written,
+    LOG_TTL, Lease, MAX_DELTAS, MeetingLog, Node, Service, StateStore, Topic, Wakes, Written,
+    check_key, check_size,
 };
 use crate::Error;
-
-const LONGEST_KEY: usize = 256;
 
 /// Live state in this process's memory; gone with it.
 #[derive(Debug)]
@@ -120,13 +118,6 @@ impl Tables {
         self.counters.retain(|_, (_, until)| *until > now);
         self.sweep_at = 1024 + 2 * size(self);
     }
-}
-
-fn check_size(record: &Bytes) -> Result<(), Error> {
-    if record.len() > MAX_RECORD_BYTES {
-        return Err(Error::TooMuch("a meeting's record is larger than 1 MiB"));
-    }
-    Ok(())
 }
 
 #[async_trait]
@@ -282,9 +273,7 @@ impl StateStore for MemoryState {
     }
 
     async fn count(&self, key: &str, window: Duration) -> Result<u64, Error> {
-        if key.len() > LONGEST_KEY {
-            return Err(Error::TooMuch("a counter's key is longer than 256 bytes"));
-        }
+        check_key(key)?;
         let now = Instant::now();
         let mut tables = self.tables();
         tables.sweep(now);

@@ -1,6 +1,7 @@
 //! Live state: who is there, who owns what, and the log from which a meeting is recovered.
 
 mod memory;
+mod redis;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use darktower_wire::ids::{Fence, MeetingId, NodeId};
 use tokio::sync::mpsc;
 
 pub use memory::MemoryState;
+pub use redis::{RedisOptions, RedisState};
 
 use crate::Error;
 
@@ -22,6 +24,22 @@ pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// How long a meeting's log is kept after its last write.
 pub const LOG_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+const LONGEST_KEY: usize = 256;
+
+fn check_size(record: &Bytes) -> Result<(), Error> {
+    if record.len() > MAX_RECORD_BYTES {
+        return Err(Error::TooMuch("a meeting's record is larger than 1 MiB"));
+    }
+    Ok(())
+}
+
+fn check_key(key: &str) -> Result<(), Error> {
+    if key.len() > LONGEST_KEY {
+        return Err(Error::TooMuch("a counter's key is longer than 256 bytes"));
+    }
+    Ok(())
+}
 
 /// What a node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,24 @@
+//! The servers that stores need, started for a test on loopback and gone with it.
+//!
+//! What it is: Debian's own Redis ([`Redis`], [`RedisCluster`]), PostgreSQL ([`Postgres`]) and PgBouncer ([`PgBouncer`]),
+//! each in a directory and on ports of its own, so that tests of many processes do not meet.
+//!
+//! What it must not do: stand in for a server. What runs here is what runs in production.
+//!
+//! Where to start: [`Redis::start`], [`Postgres::start`].
+//!
+//! Invariant: a server ends with the test that started it, however that ends (`setpriv --pdeathsig`).
+
+mod authority;
+mod port;
+mod postgres;
+mod process;
+mod redis;
+mod redis_cluster;
+
+pub use authority::Authority;
+pub use port::Port;
+pub use postgres::{PgBouncer, Postgres, Session};
+pub use process::WITHIN;
+pub use redis::{Redis, With};
+pub use redis_cluster::RedisCluster;
