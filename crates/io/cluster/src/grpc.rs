@@ -15,11 +15,12 @@ use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::metadata::MetadataValue;
-use tonic::service::Routes;
+use tonic::service::{InterceptorLayer, Routes};
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Status};
 
+use crate::Trust;
 use crate::trace::{TRACEPARENT, TraceContext};
 
 /// Metadata key of the code's number.
@@ -38,8 +39,13 @@ pub struct Serving {
     task: JoinHandle<()>,
 }
 
-/// Serves `routes` on `listen` (port 0 picks a free one).
+/// Serves `routes` on `listen` (port 0 picks a free one) in clear, to everybody who reaches it.
 pub async fn serve(listen: SocketAddr, routes: Routes) -> io::Result<Serving> {
+    serve_to(&Trust::default(), listen, routes).await
+}
+
+/// The same, to those whom `trust` believes; others are answered [`Code::Unauthenticated`] at most.
+pub async fn serve_to(trust: &Trust, listen: SocketAddr, routes: Routes) -> io::Result<Serving> {
     let listener = TcpListener::bind(listen).await?;
     let addr = listener.local_addr()?;
     let stop = CancellationToken::new();
@@ -53,7 +59,20 @@ pub async fn serve(listen: SocketAddr, routes: Routes) -> io::Result<Serving> {
                 cut: Box::pin(cuts.clone().cancelled_owned()),
             })
         });
-    let server = Server::builder()
+    let mut server = Server::builder();
+    if let Some(tls) = trust.server() {
+        server = server.tls_config(tls).map_err(io::Error::other)?;
+    }
+    let is_checked = trust.is_checked();
+    let known = move |request: Request<()>| match request.peer_certs() {
+        None if is_checked => Err(status(
+            Code::Unauthenticated,
+            "services show a certificate of this cluster",
+        )),
+        _ => Ok(request),
+    };
+    let server = server
+        .layer(InterceptorLayer::new(known))
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_routes(routes)
@@ -146,14 +165,26 @@ pub fn url(addr: SocketAddr) -> String {
     format!("http://{addr}")
 }
 
+/// The same, for a server of [`serve_to`].
+pub fn url_in(trust: &Trust, addr: SocketAddr) -> String {
+    match trust.is_checked() {
+        true => format!("https://{addr}"),
+        false => url(addr),
+    }
+}
+
 /// A service's address is no URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not the URL of a gRPC service; one looks like http://127.0.0.1:7000")]
+#[error(
+    "`{0}` is not the URL of a gRPC service; one looks like http://127.0.0.1:7000, or \
+     https:// where the cluster has certificates"
+)]
 pub struct BadUrl(pub String);
 
 /// One channel to each peer, opened when first used and again when it broke.
 #[derive(Debug, Default)]
 pub struct Channels {
+    trust: Trust,
     open: Mutex<BTreeMap<String, Channel>>,
 }
 
@@ -161,9 +192,12 @@ pub struct Channels {
 const MOST_CHANNELS: usize = 1024;
 
 impl Channels {
-    /// None yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// None yet, to peers that `trust` believes.
+    pub fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            ..Self::default()
+        }
     }
 
     /// The channel to the service at `url`. Does not wait for a connection.
@@ -172,7 +206,7 @@ impl Channels {
         if let Some(channel) = open.get(url) {
             return Ok(channel.clone());
         }
-        let channel = connect_lazy(url)?;
+        let channel = connect_lazy_to(&self.trust, url)?;
         if open.len() < MOST_CHANNELS {
             open.insert(url.to_owned(), channel.clone());
         }
@@ -186,16 +220,26 @@ impl Channels {
     }
 }
 
-/// A channel to the service at `url` (`http://…`, or `grpc://…` for the same).
+/// A channel to the service at `url` (`http://…`, or `grpc://…` for the same), in clear.
 pub fn connect_lazy(url: &str) -> Result<Channel, BadUrl> {
+    connect_lazy_to(&Trust::default(), url)
+}
+
+/// A channel to the service at `url`. With a trust that is checked that is `https://…` (or `grpc://…`) and nothing else:
+/// whoever can write to the registry cannot have us speak in clear.
+pub fn connect_lazy_to(trust: &Trust, url: &str) -> Result<Channel, BadUrl> {
     let bad = || BadUrl(url.to_owned());
+    let scheme = if trust.is_checked() { "https" } else { "http" };
     let target = match url.strip_prefix("grpc://") {
-        Some(rest) => format!("http://{rest}"),
+        Some(rest) => format!("{scheme}://{rest}"),
         None => url.to_owned(),
     };
-    let endpoint = Endpoint::from_shared(target).map_err(|_| bad())?;
+    let mut endpoint = Endpoint::from_shared(target).map_err(|_| bad())?;
+    if let Some(tls) = trust.client() {
+        endpoint = endpoint.tls_config(tls).map_err(|_| bad())?;
+    }
     let uri = endpoint.uri();
-    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+    if uri.scheme_str() != Some(scheme) || uri.host().is_none_or(str::is_empty) {
         return Err(bad());
     }
     Ok(endpoint
@@ -207,11 +251,11 @@ pub fn connect_lazy(url: &str) -> Result<Channel, BadUrl> {
         .connect_lazy())
 }
 
-/// A request that has to be answered within `deadline`, as part of `trace`.
+/// A request that has to be answered within `deadline`, caused by the work of `trace`.
 pub fn request<T>(message: T, trace: TraceContext, deadline: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline);
-    if let Ok(value) = trace.child().to_string().parse() {
+    if let Ok(value) = trace.to_string().parse() {
         request.metadata_mut().insert(TRACEPARENT, value);
     }
     request
@@ -257,6 +301,19 @@ pub fn code_of(status: &Status) -> Code {
     }
 }
 
+/// Whether nobody listens where the call went: the process is gone, not slow.
+pub fn is_refused(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +345,26 @@ mod tests {
         ] {
             assert!(connect_lazy(url).is_err(), "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_dead_process_refuses_and_a_mute_one_does_not() {
+        use crate::rpc::meeting_controller_client::MeetingControllerClient;
+        let hold = async |addr: SocketAddr| {
+            let mut client = MeetingControllerClient::new(connect_lazy(&url(addr)).unwrap());
+            let asked = request(
+                crate::rpc::HoldRequest::default(),
+                TraceContext::root(),
+                Duration::from_millis(300),
+            );
+            client.hold(asked).await.unwrap_err()
+        };
+        let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = mute.local_addr().unwrap();
+        assert!(!is_refused(&hold(addr).await));
+        drop(mute);
+        assert!(is_refused(&hold(addr).await));
+        assert!(!is_refused(&status(Code::Unavailable, "said by a service")));
     }
 
     #[test]

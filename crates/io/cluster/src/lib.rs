@@ -6,7 +6,8 @@
 //!
 //! What it must not do: decide where a meeting goes (that is `placement`) or what a role permits (each service).
 //!
-//! Where to start: [`Registration::start`], [`grpc::serve`], [`grpc::Channels`], [`token::Signer`], [`token::Verifier`].
+//! Where to start: [`Registration::start`], [`grpc::serve`], [`grpc::Channels`], [`token::Signer`], [`token::Verifier`],
+//! [`Trust`].
 //!
 //! Invariant: the private token key never leaves a global controller; verifying needs no call to anybody.
 
@@ -15,14 +16,16 @@ mod registration;
 mod state;
 pub mod token;
 pub mod trace;
+mod trust;
 
 /// Messages, clients and servers of `proto/cluster/v1/cluster.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
 #[path = "gen/darktower.cluster.v1.rs"]
 pub mod rpc;
 
-pub use registration::{Registration, Timing};
+pub use registration::{Registration, Timing, candidate};
 pub use state::{RemoteState, StateService};
+pub use trust::{NAME, Trust, TrustError};
 
 use ring::rand::{SecureRandom, SystemRandom};
 

@@ -4,12 +4,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use darktower_placement::{Candidate, View};
 use darktower_store::{Error, Node, StateStore, Topic, Wakes};
 use darktower_wire::ids::NodeId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+
+/// A node as placement weighs it: by what it says of itself, and `suspect` as the caller knows it.
+pub fn candidate(node: &Node, suspect: bool) -> Candidate<'_> {
+    Candidate {
+        id: node.id,
+        region: &node.region,
+        capacity: node.capacity,
+        load: node.load,
+        draining: node.draining,
+        suspect,
+    }
+}
 
 /// How often a node says that it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +42,9 @@ impl Default for Timing {
         }
     }
 }
+
+/// Ids are drawn at each start, so only a copy of a running machine has the same.
+const TAKEN: &str = "the node's id (start this process again, and it draws another one; the one that has it goes on)";
 
 /// This node, registered until stopped or dropped.
 pub struct Registration {
@@ -50,17 +66,25 @@ impl fmt::Debug for Registration {
 
 impl Registration {
     /// Registers `node` and keeps it registered. Fails where the first
-    /// heartbeat does; later failures are logged, and the view of the others
-    /// stays as it was.
+    /// heartbeat does, and where another node is registered with its id; later failures are logged, and the view of the
+    /// others stays as it was.
     pub async fn start(
         store: Arc<dyn StateStore>,
         node: Node,
         timing: Timing,
     ) -> Result<Self, Error> {
+        let others = store.list_nodes(None).await?;
+        // Two nodes of one id would take turns in the registry, and each own the other's leases.
+        let is_other = |other: &&Node| other.id == node.id && other.grpc_url != node.grpc_url;
+        if let Some(other) = others.iter().find(is_other) {
+            tracing::error!(node_id = %node.id, other = %other.grpc_url, own = %node.grpc_url, "another node has this id");
+            return Err(Error::Taken(TAKEN));
+        }
         store.put_node(node.clone(), timing.ttl).await?;
         let listed = store.list_nodes(None).await?;
         let id = node.id;
         let (node, own) = watch::channel(node);
+        let view = View::new(Duration::ZERO, timing.ttl, listed.clone());
         let (seen, nodes) = watch::channel(Arc::new(listed));
         let stop = CancellationToken::new();
         let upkeep = Upkeep {
@@ -69,6 +93,8 @@ impl Registration {
             seen,
             timing,
             is_failing: false,
+            view,
+            origin: Instant::now(),
         };
         let task = tokio::spawn(upkeep.run(stop.clone()));
         Ok(Self {
@@ -125,6 +151,9 @@ struct Upkeep {
     seen: watch::Sender<Arc<Vec<Node>>>,
     timing: Timing,
     is_failing: bool,
+    view: View<Node>,
+    /// Of the view's time.
+    origin: Instant,
 }
 
 impl Upkeep {
@@ -145,6 +174,7 @@ impl Upkeep {
                 },
                 woken = next(&mut wakes) => {
                     if woken.is_none() {
+                        self.doubt();
                         // Subscribed anew at the next tick, not in a tight loop.
                         wakes = None;
                         tick.tick().await;
@@ -163,17 +193,23 @@ impl Upkeep {
             self.store.put_node(node, self.timing.ttl).await?;
         }
         let listed = self.store.list_nodes(None).await?;
-        self.seen.send_if_modified(|seen| {
-            let is_new = **seen != listed;
-            if is_new {
-                *seen = Arc::new(listed);
-            }
-            is_new
-        });
+        if self
+            .view
+            .listed(self.origin.elapsed(), listed, |node| node.id)
+        {
+            self.seen.send_replace(Arc::new(self.view.nodes().to_vec()));
+        }
         Ok(())
     }
 
+    fn doubt(&mut self) {
+        self.view.doubt(self.origin.elapsed());
+    }
+
     fn report(&mut self, done: Result<(), Error>) {
+        if done.is_err() {
+            self.doubt();
+        }
         match done {
             Ok(()) if self.is_failing => tracing::info!("the registry answers again"),
             Err(error) if !self.is_failing => {

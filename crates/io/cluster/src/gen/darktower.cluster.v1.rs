@@ -43,6 +43,20 @@ pub struct EndRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndReply {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub meeting_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldReply {
+    /// Who answers: another may listen where the owner did.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub node: ::prost::bytes::Bytes,
+    /// Whether the meeting lives here.
+    #[prost(bool, tag = "2")]
+    pub holds: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MediaCommand {
     #[prost(bytes = "bytes", tag = "1")]
     pub meeting_id: ::prost::bytes::Bytes,
@@ -59,7 +73,7 @@ pub struct MediaCommand {
 }
 /// Nested message and enum types in `MediaCommand`.
 pub mod media_command {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Body {
         #[prost(message, tag = "10")]
         Seat(super::Seat),
@@ -101,7 +115,7 @@ pub struct SeatGone {
     #[prost(uint32, tag = "2")]
     pub code: u32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Track {
     #[prost(uint32, tag = "1")]
     pub id: u32,
@@ -110,8 +124,25 @@ pub struct Track {
     pub seat: ::prost::bytes::Bytes,
     #[prost(bool, tag = "3")]
     pub video: bool,
+    /// It shows a screen: sharpness goes before motion, and it before cameras.
+    #[prost(bool, tag = "5")]
+    pub screen: bool,
+    /// Of video, the smallest first; at least one.
+    #[prost(message, repeated, tag = "6")]
+    pub layers: ::prost::alloc::vec::Vec<TrackLayer>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrackLayer {
+    #[prost(uint32, tag = "1")]
+    pub width_px: u32,
+    #[prost(uint32, tag = "2")]
+    pub height_px: u32,
+    /// 0 where its publisher did not say.
+    #[prost(uint32, tag = "3")]
+    pub max_bitrate_bps: u32,
+    /// At least 1.
     #[prost(uint32, tag = "4")]
-    pub layers: u32,
+    pub temporal_layers: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TrackGone {
@@ -495,6 +526,25 @@ pub mod meeting_controller_client {
             ));
             self.inner.unary(req, path, codec).await
         }
+        /// Asked by another controller that found the lease in this one's name.
+        pub async fn hold(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HoldRequest>,
+        ) -> std::result::Result<tonic::Response<super::HoldReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/darktower.cluster.v1.MeetingController/Hold",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new(
+                "darktower.cluster.v1.MeetingController",
+                "Hold",
+            ));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -520,6 +570,11 @@ pub mod meeting_controller_server {
             &self,
             request: tonic::Request<super::EndRequest>,
         ) -> std::result::Result<tonic::Response<super::EndReply>, tonic::Status>;
+        /// Asked by another controller that found the lease in this one's name.
+        async fn hold(
+            &self,
+            request: tonic::Request<super::HoldRequest>,
+        ) -> std::result::Result<tonic::Response<super::HoldReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct MeetingControllerServer<T> {
@@ -656,6 +711,45 @@ pub mod meeting_controller_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EndSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/darktower.cluster.v1.MeetingController/Hold" => {
+                    #[allow(non_camel_case_types)]
+                    struct HoldSvc<T: MeetingController>(pub Arc<T>);
+                    impl<T: MeetingController> tonic::server::UnaryService<super::HoldRequest> for HoldSvc<T> {
+                        type Response = super::HoldReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HoldRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeetingController>::hold(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HoldSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

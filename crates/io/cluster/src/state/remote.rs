@@ -13,6 +13,7 @@ use super::convert::{
     error_of, lease_of_rpc, millis, node_of_rpc, node_to_rpc, service_to_rpc, topic_to_rpc,
 };
 use super::service::{MAX_LOG_BYTES, MAX_MESSAGE_BYTES};
+use crate::Trust;
 use crate::grpc::{self, BadUrl};
 use crate::rpc;
 use crate::rpc::state_client::StateClient;
@@ -33,7 +34,12 @@ impl RemoteState {
     /// The store at `url` (`grpc://127.0.0.1:7000`). Connects when first used
     /// and again whenever the connection breaks.
     pub fn new(url: &str) -> Result<Self, BadUrl> {
-        let client = StateClient::new(grpc::connect_lazy(url)?)
+        Self::of(&Trust::default(), url)
+    }
+
+    /// The same, held by a process that `trust` believes.
+    pub fn of(trust: &Trust, url: &str) -> Result<Self, BadUrl> {
+        let client = StateClient::new(grpc::connect_lazy_to(trust, url)?)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
             .max_decoding_message_size(MAX_LOG_BYTES);
         Ok(Self { client })

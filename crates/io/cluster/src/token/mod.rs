@@ -42,6 +42,9 @@ pub enum TokenError {
     /// Signed with a key that no global controller publishes.
     #[error("the token's key is not known")]
     UnknownKey,
+    /// Signed with a key that is not known here while the registry, which may know it, does not answer.
+    #[error("the token's key is not known, and the registry cannot be asked")]
+    KeysUnavailable,
     /// Changed after it was signed, or signed by somebody else.
     #[error("the token's signature is wrong")]
     BadSignature,
@@ -51,9 +54,12 @@ pub enum TokenError {
     /// For another service.
     #[error("the token is for another service")]
     WrongAudience,
-    /// Not valid yet.
-    #[error("the token is not valid yet")]
-    Early,
+    /// Not valid yet, for so many seconds. It was signed by one of ours, who signs nothing for later: clocks are apart.
+    #[error(
+        "the token is valid in {0} s only: the clocks of this machine and of the global controller that signed it are \
+         apart; let both follow a time server"
+    )]
+    Early(u64),
     /// Not valid any more.
     #[error("the token has expired")]
     Expired,
@@ -76,11 +82,12 @@ impl TokenError {
     pub fn code(self) -> Code {
         match self {
             Self::Missing => Code::Unauthenticated,
+            Self::KeysUnavailable => Code::Unavailable,
             Self::Malformed
             | Self::UnknownKey
             | Self::BadSignature
             | Self::WrongIssuer
-            | Self::Early
+            | Self::Early(_)
             | Self::TooLong => Code::TokenInvalid,
             Self::WrongAudience => Code::WrongAudience,
             Self::Expired => Code::TokenExpired,

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use darktower_store::{MemoryState, Node, Service, StateStore};
+use darktower_wire::Code;
 use darktower_wire::ids::NodeId;
 
 use super::*;
@@ -66,14 +67,30 @@ fn each_lie_has_its_refusal() {
     );
     assert_eq!(
         refused(|c| c.nbf = NOW + LEEWAY_S + 1),
-        Some(TokenError::Early)
+        Some(TokenError::Early(LEEWAY_S + 1))
     );
     assert_eq!(
         refused(|c| c.iat = NOW + LEEWAY_S + 1),
-        Some(TokenError::Early)
+        Some(TokenError::Early(LEEWAY_S + 1))
     );
     assert_eq!(refused(|c| c.exp += 1), Some(TokenError::TooLong));
     assert_eq!(refused(|c| c.exp = u64::MAX), Some(TokenError::TooLong));
+}
+
+#[test]
+fn clocks_minutes_apart_are_told_with_what_to_do() {
+    let (signer, verifier) = pair();
+    let token = signer.sign(&claims()).unwrap();
+    let refused = verifier
+        .verify(&token, Audience::Meeting, NOW - 180)
+        .unwrap_err();
+    assert_eq!(refused, TokenError::Early(180));
+    assert_eq!(refused.code(), Code::TokenInvalid);
+    let told = refused.to_string();
+    assert!(
+        told.contains("180 s") && told.contains("follow a time server"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -239,4 +256,19 @@ async fn keys_are_learnt_from_the_registry() {
         .verify_learning(&token, Audience::Meeting, NOW)
         .await
         .unwrap();
+}
+
+/// A key that cannot be asked for is no lie: whoever shows the token may try again.
+#[tokio::test]
+async fn while_the_registry_is_away_an_unknown_key_is_no_refusal() {
+    let nobody = crate::RemoteState::new("grpc://127.0.0.1:1").unwrap();
+    let verifier = Verifier::of_registry(Arc::new(nobody));
+    let token = pair().0.sign(&claims()).unwrap();
+    for _ in 0..2 {
+        let asked = verifier
+            .verify_learning(&token, Audience::Meeting, NOW)
+            .await;
+        assert_eq!(asked, Err(TokenError::KeysUnavailable));
+        assert!(TokenError::KeysUnavailable.code().is_retryable());
+    }
 }

@@ -24,11 +24,17 @@ const KEEP_UNLISTED: Duration = Duration::from_secs(LIFETIME_S + 60);
 /// Keys known at once; what a registry lists beyond them is not taken.
 const MOST_KEYS: usize = 256;
 
+/// Between two warnings of clocks that are apart.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
 /// Verifies tokens.
 pub struct Verifier {
     keys: RwLock<BTreeMap<String, Known>>,
     registry: Option<Arc<dyn StateStore>>,
-    refreshed: Mutex<Option<Instant>>,
+    /// When the registry was asked last, and whether it answered.
+    refreshed: Mutex<Option<(Instant, bool)>>,
+    /// When somebody was told of clocks that are apart.
+    warned: std::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Clone)]
@@ -63,6 +69,7 @@ impl Verifier {
             keys: RwLock::default(),
             registry,
             refreshed: Mutex::new(None),
+            warned: Default::default(),
         }
     }
 
@@ -100,8 +107,20 @@ impl Verifier {
         let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
             .map_err(|error| refusal(error.kind()))?
             .claims;
-        check_time(&claims, now_s)?;
-        Ok(claims)
+        let in_time = check_time(&claims, now_s);
+        if let Err(error @ TokenError::Early(_)) = in_time {
+            self.warn(error);
+        }
+        in_time.map(|()| claims)
+    }
+
+    /// Tells of clocks that are apart, which whoever runs this can mend and whoever is refused cannot; not for each token.
+    fn warn(&self, error: TokenError) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
+            *warned = Some(Instant::now());
+            tracing::warn!(%error, "tokens of the future are refused");
+        }
     }
 
     /// As [`Self::verify`], but looks for an unknown key in the registry first.
@@ -113,26 +132,31 @@ impl Verifier {
     ) -> Result<Claims, TokenError> {
         match self.verify(token, audience, now_s) {
             Err(TokenError::UnknownKey) => {
-                self.refresh().await;
-                self.verify(token, audience, now_s)
+                let is_fresh = self.refresh().await;
+                match self.verify(token, audience, now_s) {
+                    Err(TokenError::UnknownKey) if !is_fresh => Err(TokenError::KeysUnavailable),
+                    outcome => outcome,
+                }
             }
             outcome => outcome,
         }
     }
 
-    /// Reads the registry's keys, unless that was done a moment ago. What is
-    /// known stays where the registry does not answer.
-    pub async fn refresh(&self) {
+    /// Reads the registry's keys, unless that was done a moment ago; whether
+    /// they could be read. What is known stays where the registry does not answer.
+    pub async fn refresh(&self) -> bool {
         let Some(registry) = &self.registry else {
-            return;
+            return true;
         };
         // Whoever waits here finds the keys that the one before has read.
         let mut refreshed = self.refreshed.lock().await;
-        if refreshed.is_some_and(|at| at.elapsed() < REFRESH_EVERY) {
-            return;
+        if let Some((at, answered)) = *refreshed
+            && at.elapsed() < REFRESH_EVERY
+        {
+            return answered;
         }
-        *refreshed = Some(Instant::now());
-        match registry.list_nodes(Some(Service::Global)).await {
+        let asked = Instant::now();
+        let answered = match registry.list_nodes(Some(Service::Global)).await {
             Ok(nodes) => {
                 let documents: Vec<_> = nodes
                     .iter()
@@ -145,9 +169,15 @@ impl Verifier {
                     })
                     .collect();
                 self.learn(&documents);
+                true
             }
-            Err(error) => tracing::warn!(%error, "token keys could not be read from the registry"),
-        }
+            Err(error) => {
+                tracing::warn!(%error, "token keys could not be read from the registry");
+                false
+            }
+        };
+        *refreshed = Some((asked, answered));
+        answered
     }
 
     /// Adds the keys in `documents` to the known ones.
@@ -177,8 +207,9 @@ fn check_time(claims: &Claims, now_s: u64) -> Result<(), TokenError> {
     if now_s >= claims.exp {
         return Err(TokenError::Expired);
     }
-    if claims.nbf.max(claims.iat) > now_s.saturating_add(LEEWAY_S) {
-        return Err(TokenError::Early);
+    let early_s = claims.nbf.max(claims.iat).saturating_sub(now_s);
+    if early_s > LEEWAY_S {
+        return Err(TokenError::Early(early_s));
     }
     if claims.exp.saturating_sub(claims.iat) > LIFETIME_S {
         return Err(TokenError::TooLong);

@@ -4,3 +4,4 @@
 
 mod registration;
 mod remote;
+mod trust;

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use darktower_cluster::{Registration, Timing};
+use darktower_cluster::{Registration, RemoteState, Timing};
+use darktower_store::conformance::eventually;
 use darktower_store::{MemoryState, Node, Service, StateStore};
 use darktower_wire::ids::NodeId;
+
+use crate::remote::{LOOPBACK, serve};
 
 fn node(n: u8, service: Service) -> Node {
     Node::new(NodeId([n; 16]), service, String::new(), String::new())
@@ -51,4 +54,70 @@ async fn heartbeats_keep_a_node_and_silence_ends_it() {
     drop(silent);
     sees(&watching, |nodes| nodes.len() == 1).await;
     assert_eq!(watching.nodes().borrow()[0].id, watching.id());
+}
+
+/// As after a copy of a running machine was started.
+#[tokio::test]
+async fn a_node_with_a_taken_id_is_refused_and_harms_nobody() {
+    let store: Arc<dyn StateStore> = Arc::new(MemoryState::new());
+    let start = |node| Registration::start(store.clone(), node, Timing::default());
+    let first = start(node(1, Service::Meeting)).await.unwrap();
+    let mut copy = node(1, Service::Media);
+    copy.grpc_url = "http://127.0.0.1:9".to_owned();
+    let refused = start(copy).await.unwrap_err().to_string();
+    assert!(refused.contains("start this process again"), "{refused}");
+    assert!(refused.ends_with("is taken"), "{refused}");
+    let listed = store.list_nodes(None).await.unwrap();
+    assert_eq!(listed, [node(1, Service::Meeting)]);
+    // Who comes back to where it was is no other.
+    let again = start(node(1, Service::Meeting)).await;
+    assert!(again.is_ok());
+    drop(first);
+}
+
+/// A registry that comes back empty is no sign that everybody has gone.
+#[tokio::test]
+async fn a_registry_that_forgot_everybody_is_not_believed_at_once() {
+    let serving = serve(LOOPBACK, Arc::new(MemoryState::new())).await;
+    let addr = serving.addr();
+    let remote = || Arc::new(RemoteState::new(&format!("grpc://{addr}")).unwrap());
+    let slow = Timing {
+        every: Duration::from_millis(700),
+        ttl: Duration::from_secs(2),
+    };
+    let quick = Timing {
+        every: Duration::from_millis(20),
+        ..slow
+    };
+    let there = Registration::start(remote(), node(1, Service::Media), slow)
+        .await
+        .unwrap();
+    let watching = Registration::start(remote(), node(2, Service::Meeting), quick)
+        .await
+        .unwrap();
+    let gone = Registration::start(remote(), node(3, Service::Media), slow)
+        .await
+        .unwrap();
+    sees(&watching, |nodes| nodes.len() == 3).await;
+    let mut nodes = watching.nodes();
+    let fewest = tokio::spawn(async move {
+        while nodes.borrow_and_update().len() == 3 {
+            nodes.changed().await.unwrap();
+        }
+        nodes
+            .borrow()
+            .iter()
+            .map(|node| node.id)
+            .collect::<Vec<_>>()
+    });
+    drop(gone);
+    serving.stop(Duration::ZERO).await;
+    let empty: Arc<dyn StateStore> = Arc::new(MemoryState::new());
+    let _again = serve(addr, empty.clone()).await;
+    eventually("both have said again that they are there", async || {
+        empty.list_nodes(None).await.unwrap().len() == 2
+    })
+    .await;
+    // The first change that is seen is that of the one who has really gone.
+    assert_eq!(fewest.await.unwrap(), [there.id(), watching.id()]);
 }

@@ -10,7 +10,8 @@ use darktower_store::{Error, MemoryState, StateStore, Topic};
 use darktower_wire::ids::MeetingId;
 use tonic::service::Routes;
 
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(crate) const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub(crate) async fn serve(listen: SocketAddr, store: Arc<dyn StateStore>) -> Serving {
     let routes = Routes::new(StateService::server(store));
@@ -24,6 +25,19 @@ async fn make() -> (RemoteState, Serving) {
 }
 
 darktower_store::state_conformance!(make);
+
+mod together {
+    use super::*;
+
+    async fn make() -> (Vec<RemoteState>, Serving) {
+        let serving = serve(LOOPBACK, Arc::new(MemoryState::new())).await;
+        let url = format!("grpc://{}", serving.addr());
+        let clients = (0..4).map(|_| RemoteState::new(&url).unwrap()).collect();
+        (clients, serving)
+    }
+
+    darktower_store::state_conformance_together!(make);
+}
 
 #[tokio::test]
 async fn a_store_that_went_away_is_told_at_once_and_found_again() {
