@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Meeting,
     /// A media handler: forwarding of sealed frames.
     Media,
+    /// Brings the schema of the database up to date (of SQLite that happens at each start).
+    Migrate,
     /// Prints the settings in effect, without secrets.
     Config,
 }

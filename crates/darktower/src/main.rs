@@ -6,12 +6,16 @@
 //! What it must not do: hold a rule about meetings, or link the keys' crate.
 
 mod cli;
+mod database;
 mod load;
+mod refusal;
 mod run;
+mod secret_file;
 mod services;
 mod settings;
 mod show;
 mod state;
+mod trust;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -19,6 +23,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use cli::{Arguments, Command};
+use refusal::Refusal;
 
 /// Leaves with 0 after a clean stop, 1 where something failed, 2 where the
 /// command line or a setting is at fault.
@@ -38,6 +43,15 @@ fn main() -> ExitCode {
                 Err(error) => leave(1, &format!("darktower: {error}")),
             };
         }
+        Some(Command::Migrate) => {
+            return match run::migrate(&settings) {
+                Ok(done) => match writeln!(std::io::stdout(), "{done}") {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => leave(1, &format!("darktower: {error}")),
+                },
+                Err(error) => failed(&error),
+            };
+        }
         Some(Command::Global) => run::Role::Global,
         Some(Command::Meeting) => run::Role::Meeting,
         Some(Command::Media) => run::Role::Media,
@@ -45,9 +59,17 @@ fn main() -> ExitCode {
     };
     match run::run(role, settings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<state::Apart>() => leave(2, &format!("darktower: {error:#}")),
-        Err(error) => leave(1, &format!("darktower: {error:#}")),
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let refusal = error.downcast_ref::<Refusal>();
+    let by_setting = error.is::<state::Apart>() || refusal.is_some_and(Refusal::is_by_setting);
+    leave(
+        if by_setting { 2 } else { 1 },
+        &format!("darktower: {error:#}"),
+    )
 }
 
 fn leave(code: u8, says: &str) -> ExitCode {

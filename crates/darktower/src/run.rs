@@ -11,9 +11,10 @@ use darktower_telemetry::{MetricsListener, Telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::database;
 use crate::services::{Given, Services};
 use crate::settings::{Certificate, Settings};
-use crate::state;
+use crate::{state, trust};
 
 /// What this process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,13 +66,22 @@ pub(crate) struct Addresses {
     pub(crate) metrics: Option<SocketAddr>,
 }
 
-/// Runs until a signal asks to stop.
-pub(crate) fn run(role: Role, settings: Settings) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the async runtime")?;
-    runtime.block_on(live(role, settings))
+        .context("the async runtime")
+}
+
+/// Runs until a signal asks to stop.
+pub(crate) fn run(role: Role, settings: Settings) -> anyhow::Result<()> {
+    runtime()?.block_on(live(role, settings))
+}
+
+/// Brings the database's schema up to date; says what was done.
+pub(crate) fn migrate(settings: &Settings) -> anyhow::Result<String> {
+    let data_dir = &settings.node.data_dir;
+    runtime()?.block_on(database::migrate(&settings.database, data_dir))
 }
 
 async fn live(role: Role, settings: Settings) -> anyhow::Result<()> {
@@ -80,7 +90,8 @@ async fn live(role: Role, settings: Settings) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let telemetry = Telemetry::install(&settings.telemetry, role.name())?;
-    let state = state::open(role, &settings.state).await?;
+    let trust = trust::of(role, &settings)?;
+    let state = state::open(role, &settings.state, &trust).await?;
     let certs = certs(role, &settings.certificate, &settings.node.data_dir)?;
     let fresh = tokio::spawn(certs.clone().keep_fresh());
     let given = Given {
@@ -88,6 +99,7 @@ async fn live(role: Role, settings: Settings) -> anyhow::Result<()> {
         store: state.store.clone(),
         certs,
         prometheus: telemetry.prometheus(),
+        trust,
         data_dir: settings.node.data_dir.clone(),
     };
     let mut addresses = Addresses {

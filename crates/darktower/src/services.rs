@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use darktower_cluster::token::Verifier;
-use darktower_cluster::{Timing, random_bytes};
+use darktower_cluster::{Timing, Trust, random_bytes};
 use darktower_net::Certs;
-use darktower_store::{Database, SqliteDatabase, StateStore};
+use darktower_store::StateStore;
 use darktower_telemetry::PrometheusHandle;
 use darktower_wire::ids::NodeId;
 use tokio::time::Instant;
 
+use crate::database;
 use crate::run::{Addresses, Role};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 
 /// What every service of the process is given.
 pub(crate) struct Given {
@@ -23,6 +24,7 @@ pub(crate) struct Given {
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) certs: Certs,
     pub(crate) prometheus: PrometheusHandle,
+    pub(crate) trust: Trust,
     pub(crate) data_dir: PathBuf,
 }
 
@@ -50,6 +52,7 @@ impl Services {
                 certs: given.certs.clone(),
                 node: NodeId(random_bytes()?),
                 tap: None,
+                trust: given.trust.clone(),
             };
             let running = darktower_media_handler::start(settings.media, deps)
                 .await
@@ -63,6 +66,7 @@ impl Services {
                 verifier: Arc::new(Verifier::of_registry(given.store.clone())),
                 certs: given.certs.clone(),
                 node: NodeId(random_bytes()?),
+                trust: given.trust.clone(),
             };
             let running = darktower_meeting_controller::start(settings.meeting, deps)
                 .await
@@ -73,11 +77,12 @@ impl Services {
         if given.role.has_global() {
             let prometheus = given.prometheus.clone();
             let deps = darktower_global_controller::Deps {
-                database: database(&settings.database, &given.data_dir).await?,
+                database: database::open(&settings.database, &given.data_dir).await?,
                 state: given.store.clone(),
                 certs: Some(given.certs.clone()),
                 metrics: Some(Arc::new(move || prometheus.render())),
                 timing: Timing::default(),
+                trust: given.trust.clone(),
             };
             let config = within(settings.global, &given.data_dir);
             let running = darktower_global_controller::start(config, deps)
@@ -120,26 +125,4 @@ fn within(
         config.token_keys = data_dir.join("token-keys");
     }
     config
-}
-
-/// Opens the durable store the settings name.
-async fn database(
-    settings: &settings::Database,
-    data_dir: &Path,
-) -> anyhow::Result<Arc<dyn Database>> {
-    let path = match settings.url.strip_prefix("sqlite:") {
-        _ if settings.url == "sqlite" => data_dir.join("darktower.sqlite"),
-        Some(path) => PathBuf::from(path.trim_start_matches("//")),
-        None => anyhow::bail!(
-            "database.url `{}` is not supported: write \"sqlite\" or \"sqlite:<file>\"",
-            settings.url
-        ),
-    };
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("database.url {}", directory.display()))?;
-    }
-    let database = SqliteDatabase::open(&path).await;
-    let database = database.with_context(|| format!("the database {}", path.display()))?;
-    Ok(Arc::new(database))
 }

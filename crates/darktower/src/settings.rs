@@ -15,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) certificate: Certificate,
     pub(crate) database: Database,
     pub(crate) state: State,
+    pub(crate) cluster: Cluster,
     pub(crate) telemetry: darktower_telemetry::Config,
     pub(crate) global: darktower_global_controller::Config,
     pub(crate) meeting: darktower_meeting_controller::Config,
@@ -58,24 +59,63 @@ pub(crate) struct Certificate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Database {
-    /// `sqlite`: a file in the data directory; `sqlite:<file>`: that file.
+    /// `sqlite`: a file in the data directory; `sqlite:<file>`: that file;
+    /// `postgres://user@host:port/database`.
     pub(crate) url: String,
+    /// A replica of a PostgreSQL that is asked first what is only read; empty:
+    /// none.
+    pub(crate) replica_url: String,
+    /// A file with the password, where the URLs do not hold it.
+    pub(crate) password_file: PathBuf,
+    /// Whether a pooler gives out connections for one transaction each.
+    pub(crate) pooler: bool,
+    /// Connections to each PostgreSQL at most.
+    pub(crate) connections: u32,
 }
 
 impl Default for Database {
     fn default() -> Self {
         Self {
             url: "sqlite".to_owned(),
+            replica_url: String::new(),
+            password_file: PathBuf::new(),
+            pooler: false,
+            connections: 10,
         }
     }
+}
+
+/// How services know one another. With nothing set they do not, and gRPC stays
+/// on loopback.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cluster {
+    /// Certificates by an authority in the data directory, which all processes
+    /// then share.
+    pub(crate) development: bool,
+    /// PEM file of the certificate that this process shows; it bears the name
+    /// `node.darktower.internal`.
+    pub(crate) chain_file: PathBuf,
+    /// PEM file of its private key.
+    pub(crate) key_file: PathBuf,
+    /// PEM file of the authority whose certificates are believed.
+    pub(crate) authority_file: PathBuf,
 }
 
 /// The live state: who serves what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct State {
-    /// `memory`, or `grpc://host:port` of the process that holds it.
+    /// `memory`; `grpc://host:port` of the process that holds it; or Redis:
+    /// `redis://host:port`, `redis-cluster://host:port,host:port`, with TLS
+    /// `rediss://` and `rediss-cluster://`.
     pub(crate) url: String,
+    /// What all keys in Redis begin with.
+    pub(crate) namespace: String,
+    /// A file with Redis's password, where the URL does not hold it.
+    pub(crate) password_file: PathBuf,
+    /// PEM file of the authorities trusted for Redis; empty: the system's.
+    pub(crate) authorities_file: PathBuf,
     /// Where a global controller with `memory` offers it to the others.
     pub(crate) listen: SocketAddr,
 }
@@ -84,6 +124,9 @@ impl Default for State {
     fn default() -> Self {
         Self {
             url: "memory".to_owned(),
+            namespace: "darktower".to_owned(),
+            password_file: PathBuf::new(),
+            authorities_file: PathBuf::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7000)),
         }
     }

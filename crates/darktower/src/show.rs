@@ -39,7 +39,7 @@ fn hide(value: &mut Value) {
 }
 
 /// A URL with its user and password hidden; `None` where it has none.
-fn without_credentials(text: &str) -> Option<String> {
+pub(crate) fn without_credentials(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let end = rest.find('/').unwrap_or(rest.len());
     let (_, host) = rest[..end].rsplit_once('@')?;

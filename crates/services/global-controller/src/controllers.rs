@@ -1,13 +1,14 @@
 //! Which meeting controller to ask, and asking it.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use darktower_cluster::candidate;
 use darktower_cluster::grpc::{self, Channels};
 use darktower_cluster::rpc;
 use darktower_cluster::rpc::meeting_controller_client::MeetingControllerClient;
 use darktower_cluster::trace::TraceContext;
-use darktower_placement::Candidate;
+use darktower_placement::{Candidate, Recent};
 use darktower_store::database::Meeting;
 use darktower_store::{Node, Service, StateStore};
 use darktower_wire::Code;
@@ -17,9 +18,6 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::problem::Problem;
-
-/// Controllers asked for one lookup before it fails.
-const MOST_ASKED: usize = 3;
 
 /// The largest description: public group state of a large meeting.
 const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
@@ -32,6 +30,42 @@ pub(crate) struct Controllers {
     pub(crate) timeout: Duration,
     /// Where this instance stands.
     pub(crate) region: String,
+    /// Whom this instance sent where a moment ago.
+    pub(crate) sent: Sent,
+}
+
+/// Joins and meetings that controllers do not report yet.
+pub(crate) struct Sent {
+    origin: Instant,
+    recent: Mutex<Recent>,
+}
+
+impl Default for Sent {
+    fn default() -> Self {
+        Self {
+            origin: Instant::now(),
+            recent: Mutex::default(),
+        }
+    }
+}
+
+impl Sent {
+    fn count_in(&self, candidates: &mut [Candidate<'_>]) {
+        self.recent().count_in(self.origin.elapsed(), candidates);
+    }
+
+    /// A newcomer goes to this controller, which had the meeting before, or opened it just now.
+    fn note(&self, node: NodeId, is_new: bool) {
+        let (now, mut recent) = (self.origin.elapsed(), self.recent());
+        match is_new {
+            true => recent.meeting(now, node),
+            false => recent.join(now, node),
+        }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a newcomer needs to know of a meeting, and where to go.
@@ -56,7 +90,8 @@ impl Controllers {
         trace: TraceContext,
     ) -> Result<Described, Problem> {
         let mut failure = Code::NoController;
-        for controller in self.candidates(meeting.id).await {
+        let (owner, candidates) = self.candidates(meeting.id).await;
+        for controller in candidates {
             let message = rpc::DescribeRequest {
                 meeting: Some(rpc::MeetingRecord {
                     id: meeting.id.to_vec().into(),
@@ -75,6 +110,7 @@ impl Controllers {
                 .await;
             match described {
                 Ok(description) => {
+                    self.sent.note(controller.id, owner.is_none());
                     let handler = self.handler(&description).await?;
                     return Ok(Described {
                         controller,
@@ -142,9 +178,9 @@ impl Controllers {
         }
     }
 
-    /// The owner first, wherever there is one, draining or not; then the
-    /// others in the order of placement, which all instances agree on.
-    async fn candidates(&self, meeting: MeetingId) -> Vec<Node> {
+    /// The owner, and whom to ask: the owner first, wherever there is one, draining or not; then the others in the order
+    /// of placement, on which instances agree but for what each has sent somewhere a moment ago. The lease decides.
+    async fn candidates(&self, meeting: MeetingId) -> (Option<NodeId>, Vec<Node>) {
         let owner = match self.state.read_lease(meeting).await {
             Ok(lease) => lease.owner,
             Err(error) => {
@@ -154,24 +190,14 @@ impl Controllers {
         };
         let mut nodes: Vec<Node> = self.nodes.borrow().iter().cloned().collect();
         nodes.retain(|node| node.service == Service::Meeting);
-        let candidates: Vec<_> = nodes
-            .iter()
-            .map(|node| Candidate {
-                id: node.id,
-                region: &node.region,
-                capacity: node.capacity,
-                load: node.load,
-                draining: node.draining,
-            })
-            .collect();
-        let ranked = darktower_placement::rank(meeting, &candidates, &self.region);
-        let others = ranked.into_iter().filter(|id| Some(*id) != owner);
-        owner
+        let mut candidates: Vec<_> = nodes.iter().map(|node| candidate(node, false)).collect();
+        self.sent.count_in(&mut candidates);
+        let asked = darktower_placement::ask_in_order(meeting, &candidates, owner, &self.region);
+        let asked = asked
             .into_iter()
-            .chain(others)
             .filter_map(|id| nodes.iter().find(|node| node.id == id).cloned())
-            .take(MOST_ASKED)
-            .collect()
+            .collect();
+        (owner, asked)
     }
 
     async fn handler(&self, description: &rpc::Description) -> Result<Node, Problem> {

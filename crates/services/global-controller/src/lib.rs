@@ -19,6 +19,7 @@ mod controllers;
 mod edge;
 mod journal;
 mod keys;
+mod known;
 mod limits;
 mod problem;
 mod service;

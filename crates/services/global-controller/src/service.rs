@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use darktower_cluster::grpc::Channels;
 use darktower_cluster::token::{KeyFilesError, Verifier};
-use darktower_cluster::{NoRandomness, Registration, Timing, random_bytes};
+use darktower_cluster::{NoRandomness, Registration, Timing, Trust, random_bytes};
 use darktower_net::{BindError, Certs, http};
 use darktower_store::{Database, Error as StoreError, Node, Service, StateStore};
 use darktower_wire::ids::NodeId;
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::controllers::Controllers;
 use crate::journal::Journal;
 use crate::keys::Keys;
+use crate::known::Known;
 use crate::limits::Limits;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -38,6 +39,8 @@ pub struct Deps {
     pub metrics: Option<RenderMetrics>,
     /// How this node keeps its place in the registry.
     pub timing: Timing,
+    /// Whom it speaks gRPC with.
+    pub trust: Trust,
 }
 
 impl fmt::Debug for Deps {
@@ -77,6 +80,7 @@ pub(crate) struct Inner {
     pub(crate) keys: Arc<Keys>,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) limits: Limits,
+    pub(crate) known: Known,
     pub(crate) journal: Journal,
     pub(crate) metrics: Option<RenderMetrics>,
     pub(crate) openapi: String,
@@ -124,14 +128,16 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
     let (journal, writing) = Journal::start(deps.database.clone());
     let (plain, secure) = (config.http, config.https);
     let shared = Arc::new(Inner {
+        limits: Limits::new(&config, deps.state.clone()),
+        known: Known::default(),
         controllers: Controllers {
             state: deps.state,
             nodes: registration.nodes(),
-            channels: Channels::new(),
+            channels: Channels::new(deps.trust),
             timeout: config.describe_timeout,
             region: config.region.clone(),
+            sent: Default::default(),
         },
-        limits: Limits::new(&config),
         config,
         database: deps.database,
         keys: keys.clone(),

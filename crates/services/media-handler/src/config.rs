@@ -48,6 +48,13 @@ pub struct Config {
     pub forget_after: Duration,
     /// Tokens remembered so that none is used twice.
     pub replay_capacity: usize,
+    /// Threads that forward; 0: one for each core.
+    pub shards: usize,
+    /// What one participant may send, in bytes a second. One who sends more is made to wait.
+    pub publish_bytes_per_second: u64,
+    /// One who sends more for so long is closed.
+    #[serde(with = "humantime_serde")]
+    pub rate_patience: Duration,
 }
 
 impl Default for Config {
@@ -71,6 +78,10 @@ impl Default for Config {
             reader_patience: Duration::from_secs(5),
             forget_after: Duration::from_secs(600),
             replay_capacity: 200_000,
+            shards: 0,
+            // 40 Mbit/s: a camera in three layers and a screen in full resolution.
+            publish_bytes_per_second: 5_000_000,
+            rate_patience: Duration::from_secs(10),
         }
     }
 }
@@ -90,6 +101,15 @@ impl Config {
             ..Tuning::default()
         };
         server
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> usize {
+        match self.shards {
+            // A system that does not say how many cores it has gets one.
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        }
     }
 
     /// Whether pages of `origin` may connect.

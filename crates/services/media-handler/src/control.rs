@@ -4,19 +4,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use darktower_cluster::rpc::media_handler_server::MediaHandler;
-use darktower_cluster::rpc::{MediaCommand, MediaEvent, media_command, media_event};
+use darktower_cluster::rpc::{MediaCommand, MediaEvent, TrackLayer, media_command, media_event};
 use darktower_cluster::trace::TraceContext;
-use darktower_media::Kind;
 use darktower_media::forwarder::Command;
+use darktower_media::{Bitrate, Kind, LayerShape, Shape};
+use darktower_net::plane::Inlet;
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, ParseError, ParticipantId, TrackId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
-use crate::directory::Directory;
-use crate::shard::{Event, Events};
+use crate::directory::home;
+use crate::meeting::Events;
+use crate::shard::Message;
 use crate::{Shared, measure};
 
 /// Events that may wait for one controller. One that listens so badly says
@@ -25,11 +28,13 @@ const EVENTS: usize = 1024;
 
 pub(crate) struct Control {
     shared: Arc<Shared>,
+    inlets: Arc<[Inlet<Message>]>,
 }
 
 impl Control {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(shared: Arc<Shared>, inlets: Vec<Inlet<Message>>) -> Self {
+        let inlets = inlets.into();
+        Self { shared, inlets }
     }
 }
 
@@ -42,13 +47,18 @@ impl MediaHandler for Control {
         request: Request<Streaming<MediaCommand>>,
     ) -> Result<Response<Self::ControlStream>, Status> {
         let (events, receiver) = mpsc::channel(EVENTS);
-        let (shared, commands) = (self.shared.clone(), request.into_inner());
-        tokio::spawn(listen(shared, commands, events));
+        let (shared, inlets) = (self.shared.clone(), self.inlets.clone());
+        tokio::spawn(listen(shared, inlets, request.into_inner(), events));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
-async fn listen(shared: Arc<Shared>, mut commands: Streaming<MediaCommand>, events: Events) {
+async fn listen(
+    shared: Arc<Shared>,
+    inlets: Arc<[Inlet<Message>]>,
+    mut commands: Streaming<MediaCommand>,
+    events: Events,
+) {
     tracing::info!("a meeting controller is there");
     loop {
         let next = tokio::select! {
@@ -79,27 +89,42 @@ async fn listen(shared: Arc<Shared>, mut commands: Streaming<MediaCommand>, even
         let trace = TraceContext::continued(Some(&command.traceparent));
         match parse(command) {
             Ok((meeting, fence, command)) => {
-                tracing::debug!(
-                    meeting_id = %meeting,
-                    trace_id = %trace.trace_id(),
-                    span_id = %trace.span_id(),
-                    ?fence,
-                    ?command,
-                    "command"
-                );
+                let kind = kind(&command);
+                let span =
+                    darktower_cluster::span!("media command", trace, meeting_id = %meeting, kind);
+                span.in_scope(|| tracing::debug!(?fence, ?command, "command"));
                 let from = events.clone();
-                let event = Event::Command {
+                let message = Message::Command {
+                    meeting,
                     fence,
                     command,
                     from,
                 };
-                Directory::send(&shared, meeting, event).await;
+                let inlet = &inlets[home(meeting, inlets.len())];
+                if inlet.send(message).instrument(span).await.is_err() {
+                    tracing::debug!("the handler has stopped");
+                    return;
+                }
             }
             Err(error) => {
                 measure::refused("command", Code::Malformed);
                 tracing::error!(%error, "a meeting controller sent a malformed command");
             }
         }
+    }
+}
+
+/// What a command is about, for the trace.
+fn kind(command: &Command) -> &'static str {
+    match command {
+        Command::Seat { .. } => "seat",
+        Command::SeatGone { .. } => "seat gone",
+        Command::Track { .. } => "track",
+        Command::TrackGone { .. } => "track gone",
+        Command::Subscription { .. } => "subscription",
+        Command::Over => "over",
+        Command::SyncBegin => "sync begin",
+        Command::SyncEnd => "sync end",
     }
 }
 
@@ -138,7 +163,10 @@ fn parse(command: MediaCommand) -> Result<(MeetingId, Fence, Command), BadComman
                 true => Kind::Video,
                 false => Kind::Audio,
             },
-            layers: u8::try_from(it.layers).unwrap_or(u8::MAX),
+            shape: Shape {
+                screen: it.screen,
+                layers: it.layers.iter().map(layer).collect(),
+            },
         },
         Body::TrackGone(it) => Command::TrackGone { id: TrackId(it.id) },
         Body::Subscription(it) => Command::Subscription {
@@ -152,4 +180,13 @@ fn parse(command: MediaCommand) -> Result<(MeetingId, Fence, Command), BadComman
         Body::Heartbeat(_) => return Err(BadCommand::Body),
     };
     Ok((meeting, fence, command))
+}
+
+fn layer(it: &TrackLayer) -> LayerShape {
+    LayerShape {
+        width_px: it.width_px,
+        height_px: it.height_px,
+        max_bitrate: Bitrate::from_bps(it.max_bitrate_bps.into()),
+        temporal_layers: u8::try_from(it.temporal_layers.max(1)).unwrap_or(u8::MAX),
+    }
 }

@@ -1,94 +1,58 @@
 //! Who comes in: path, origin, and a token or a ticket.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use darktower_cluster::trace::{TRACEPARENT, TraceContext};
-use darktower_net::{Incoming, Server};
+use darktower_net::wt::Request;
 use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, ParticipantId};
 use darktower_wire::token::Audience;
 use ring::digest::{SHA256, digest};
-use tracing::Instrument;
 
-use crate::{PATH, Shared, measure, session};
+use crate::{PATH, Shared};
 
 /// A ticket is 32 bytes; whoever sends much more sends something else.
 const MAX_TICKET: usize = 128;
-/// How long one who was refused gets to read why.
-const LINGER: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(shared: Arc<Shared>, server: Arc<Server>) {
-    loop {
-        let incoming = tokio::select! {
-            incoming = server.accept() => incoming,
-            () = shared.stopping.cancelled() => return,
-        };
-        let Some(incoming) = incoming else { return };
-        shared.sessions.spawn(greet(shared.clone(), incoming));
-    }
+/// What somebody shows.
+pub(crate) enum Credential {
+    Ticket([u8; 32]),
+    Token(String),
 }
 
-async fn greet(shared: Arc<Shared>, incoming: Incoming) {
-    if incoming.path() != PATH {
-        measure::refused("session", Code::NotFound);
-        return incoming.reject(Code::NotFound.http_status()).await;
-    }
-    let trace = incoming.parameter(TRACEPARENT);
-    let trace = TraceContext::continued(trace.as_deref().or(incoming.header(TRACEPARENT)));
-    match authenticate(&shared, &incoming).await {
-        Ok((meeting, seat)) => {
-            let span = tracing::info_span!(
-                "media session",
-                meeting_id = %meeting,
-                participant_id = %seat,
-                trace_id = %trace.trace_id(),
-                span_id = %trace.span_id(),
-            );
-            let served = async {
-                match incoming.accept().await {
-                    Ok(session) => session::serve(shared, session, meeting, seat).await,
-                    Err(reason) => tracing::debug!(%reason, "session not opened"),
-                }
-            };
-            served.instrument(span).await;
-        }
-        Err(code) => {
-            measure::refused("session", code);
-            tracing::info!(
-                trace_id = %trace.trace_id(),
-                code = code.name(),
-                "media session refused"
-            );
-            // A page learns a code only from a session that was open.
-            if let Ok(session) = incoming.accept().await {
-                session.close(code.number(), code.name());
-                let _ = tokio::time::timeout(LINGER, session.closed()).await;
-            }
-        }
-    }
+/// What the request itself shows to be wrong.
+pub(crate) enum Refusal {
+    /// There is nothing at this path.
+    Status(u16),
+    /// A page learns a code only from a session that was open.
+    Code(Code),
 }
 
-async fn authenticate(
-    shared: &Shared,
-    incoming: &Incoming,
-) -> Result<(MeetingId, ParticipantId), Code> {
+/// Looks at a request as far as nobody has to be asked for it.
+pub(crate) fn look(shared: &Shared, request: &Request) -> Result<Credential, Refusal> {
+    if request.path() != PATH {
+        return Err(Refusal::Status(Code::NotFound.http_status()));
+    }
+    credential(shared, request).map_err(Refusal::Code)
+}
+
+fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
     let config = &shared.config;
     if shared.draining.is_cancelled() {
         return Err(Code::Draining);
     }
-    if shared.sessions.len() > config.capacity as usize {
+    if shared.sessions() > config.capacity as usize {
         return Err(Code::Overloaded);
     }
-    if incoming
+    if request
         .origin()
         .is_some_and(|origin| !config.allows(origin))
     {
         return Err(Code::OriginNotAllowed);
     }
-    if let Some(ticket) = incoming.parameter("ticket") {
+    if let Some(ticket) = request.parameter("ticket") {
         if ticket.len() > MAX_TICKET {
             return Err(Code::TicketUnknown);
         }
@@ -96,18 +60,34 @@ async fn authenticate(
         let ticket = ticket.map_err(|_| Code::TicketUnknown)?;
         let hash = digest(&SHA256, &ticket);
         let hash = hash.as_ref().try_into().map_err(|_| Code::Internal)?;
-        let holder = shared.directory.holder(&hash, config.ticket_patience).await;
-        return holder.ok_or(Code::TicketUnknown);
+        return Ok(Credential::Ticket(hash));
     }
-    let token = incoming.parameter("token").ok_or(Code::Unauthenticated)?;
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_s = now_s.map_or(0, |since| since.as_secs());
-    let claims = shared
-        .verifier
-        .verify_learning(&token, Audience::Media, now_s)
-        .await;
-    let claims = claims.map_err(|error| error.code())?;
-    let first = shared.replays.first_use(&claims, now_s);
-    first.map_err(|error| error.code())?;
-    Ok((claims.meeting, claims.sub))
+    let token = request.parameter("token").ok_or(Code::Unauthenticated)?;
+    Ok(Credential::Token(token))
+}
+
+/// Finds out whose credential it is.
+pub(crate) async fn authenticate(
+    shared: &Arc<Shared>,
+    credential: Credential,
+) -> Result<(MeetingId, ParticipantId), Code> {
+    match credential {
+        Credential::Ticket(hash) => {
+            let patience = shared.config.ticket_patience;
+            let holder = shared.directory.holder(&hash, patience).await;
+            holder.ok_or(Code::TicketUnknown)
+        }
+        Credential::Token(token) => {
+            let now_s = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now_s = now_s.map_or(0, |since| since.as_secs());
+            let claims = shared
+                .verifier
+                .verify_learning(&token, Audience::Media, now_s)
+                .await;
+            let claims = claims.map_err(|error| error.code())?;
+            let first = shared.replays.first_use(&claims, now_s);
+            first.map_err(|error| error.code())?;
+            Ok((claims.meeting, claims.sub))
+        }
+    }
 }

@@ -1,260 +1,226 @@
-//! One media session: what goes to its participant, written out.
+//! What goes to one participant, written out.
 //!
-//! Each group has its own task, so that none waits for another; how much may wait
-//! at all, and what becomes stale, `darktower_media::Egress` decides.
+//! How much may wait at all, and what becomes stale, `darktower_media::Egress` decides; here each of its decisions
+//! has its effect on the session's streams.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use darktower_media::Bitrate;
 use darktower_media::egress::{Config, Egress, Input, Output};
-use darktower_net::{DatagramError, Session, WriteError};
+use darktower_media::forwarder::Delivery;
+use darktower_media::path::{Loss, redundancy};
+use darktower_net::DatagramError;
+use darktower_net::wt::{Session, StreamId};
 use darktower_wire::Code;
-use darktower_wire::media::{STREAM_GROUP, put_entry_length};
-use darktower_wire::media_control::{Drain, KeyFrameWanted, ServerControl, server_control};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use darktower_wire::ids::TrackId;
+use darktower_wire::media::STREAM_GROUP;
 
-use crate::shard::ToSession;
+use crate::measure::Tally;
+use crate::packet::Packet;
 use crate::{Direction, Shared, measure};
 
-enum Piece {
-    Frame(Bytes),
-    Finish,
+/// Puts a group stream's type in front.
+const GROUP_FRONT: Bytes = Bytes::from_static(&[STREAM_GROUP]);
+
+/// The writing side of a session.
+pub(crate) struct Outgoing {
+    core: Egress<Packet>,
+    /// The core's streams, and the session's names for them.
+    streams: BTreeMap<u64, Stream>,
+    names: BTreeMap<StreamId, u64>,
+    /// Finished, and until when they must have been delivered; oldest first.
+    finished: VecDeque<(Duration, StreamId)>,
 }
 
-enum Report {
-    Drained {
-        stream: u64,
-        bytes: usize,
-    },
-    Stopped {
-        stream: u64,
-    },
-    /// All of it was written, and delivered or given up.
-    Done {
-        stream: u64,
-    },
+/// A group on its way.
+struct Stream {
+    id: StreamId,
+    /// Frames that the connection has not taken whole: their sizes, oldest first, and what it has taken of them. Only
+    /// whole ones count as taken: a window's worth of each new group goes to one who never reads as well.
+    waiting: VecDeque<usize>,
+    taken: usize,
+    /// Bytes of the group's own front that have not been taken.
+    front: usize,
 }
 
-/// A group's task.
-struct Writer {
-    pieces: mpsc::UnboundedSender<Piece>,
-    reset: watch::Sender<Option<Code>>,
+impl Stream {
+    /// The connection has taken bytes. Returns those of frames that are now whole.
+    fn drained(&mut self, bytes: usize) -> usize {
+        let front = self.front.min(bytes);
+        self.front -= front;
+        self.taken += bytes - front;
+        let mut whole = 0;
+        while let Some(&size) = self.waiting.front()
+            && size <= self.taken
+        {
+            self.waiting.pop_front();
+            self.taken -= size;
+            whole += size;
+        }
+        whole
+    }
 }
 
-/// Everything that is written to one session but its control stream; says why the
-/// session must end.
-pub(crate) async fn run(
-    shared: &Arc<Shared>,
-    session: &Session,
-    mut given: mpsc::Receiver<ToSession>,
-    control: mpsc::Sender<ServerControl>,
-) -> Code {
-    let config = Config {
-        patience: shared.config.reader_patience,
-        ..Config::default()
-    };
-    let mut core: Egress<Bytes> = Egress::new(config);
-    let mut writers: BTreeMap<u64, Writer> = BTreeMap::new();
-    let mut tasks = JoinSet::new();
-    let (report, mut reports) = mpsc::unbounded_channel();
-    let mut drained = false;
-    loop {
-        let deadline = core.deadline().map(|at| shared.origin + at);
-        tokio::select! {
-            what = given.recv() => match what {
-                // The meeting's shard is gone: with the handler, or because the meeting is.
-                None => return shared.orphaned(),
-                Some(ToSession::Frame { kind, header, bytes }) => {
-                    core.push(shared.now(), kind, &header, bytes);
-                }
-                Some(ToSession::End(track)) => core.handle(shared.now(), Input::End { track }),
-                Some(ToSession::Close(code)) => return code,
-                Some(ToSession::KeyFrameWanted { track, layer }) => {
-                    let (track, layer) = (track.0, u32::from(layer));
-                    let wanted = KeyFrameWanted { track, layer };
-                    // Full: this publisher is not listening; the request comes again.
-                    say(&control, server_control::Body::KeyFrameWanted(wanted));
-                }
-            },
-            Some(report) = reports.recv() => {
-                let now = shared.now();
-                match report {
-                    Report::Drained { stream, bytes } => {
-                        core.handle(now, Input::Drained { stream, bytes });
-                    }
-                    Report::Stopped { stream } => {
-                        writers.remove(&stream);
-                        core.handle(now, Input::Stopped { stream });
-                    }
-                    Report::Done { stream } => {
-                        writers.remove(&stream);
-                    }
-                }
-            }
-            Some(done) = tasks.join_next() => {
-                if let Err(error) = done {
-                    tracing::error!(%error, "a group's writer failed");
-                    return Code::Internal;
-                }
-            }
-            () = wait(deadline) => core.handle(shared.now(), Input::Tick),
-            () = shared.draining.cancelled(), if !drained => {
-                drained = true;
-                say(&control, server_control::Body::Drain(Drain {}));
+impl Outgoing {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let config = Config {
+            patience: shared.config.reader_patience,
+            ..Config::default()
+        };
+        Self {
+            core: Egress::new(config),
+            streams: BTreeMap::new(),
+            names: BTreeMap::new(),
+            finished: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, now: Duration, delivery: Delivery<Packet>) {
+        let Delivery {
+            kind,
+            header,
+            payload,
+            ..
+        } = delivery;
+        self.core.push(now, kind, &header, payload);
+    }
+
+    /// What is believed of the path.
+    pub(crate) fn path(&mut self, estimate: Bitrate, loss: Loss) {
+        self.core.estimate(estimate);
+        self.core.redundancy(redundancy(loss));
+    }
+
+    /// No more of this track is forwarded.
+    pub(crate) fn end(&mut self, now: Duration, track: TrackId) {
+        self.core.handle(now, Input::End { track });
+    }
+
+    /// The connection has taken what had to wait.
+    pub(crate) fn drained(&mut self, now: Duration, stream: StreamId, bytes: usize) {
+        if let Some(&name) = self.names.get(&stream)
+            && let Some(stream) = self.streams.get_mut(&name)
+        {
+            let (stream, bytes) = (name, stream.drained(bytes));
+            self.core.handle(now, Input::Drained { stream, bytes });
+        }
+    }
+
+    /// The participant wants no more of a stream.
+    pub(crate) fn stopped(&mut self, now: Duration, stream: StreamId) {
+        if let Some(stream) = self.forget(stream) {
+            self.core.handle(now, Input::Stopped { stream });
+        }
+    }
+
+    /// All of a finished stream has arrived.
+    pub(crate) fn delivered(&mut self, stream: StreamId) {
+        self.forget(stream);
+    }
+
+    fn forget(&mut self, stream: StreamId) -> Option<u64> {
+        let name = self.names.remove(&stream)?;
+        self.streams.remove(&name);
+        Some(name)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let finished = self.finished.front().map(|(until, _)| *until);
+        self.core.deadline().into_iter().chain(finished).min()
+    }
+
+    pub(crate) fn tick(&mut self, now: Duration, wt: &mut Session) {
+        if self.core.deadline().is_some_and(|at| at <= now) {
+            self.core.handle(now, Input::Tick);
+        }
+        // What QUIC still holds of a finished group is stale before long.
+        while let Some(&(until, stream)) = self.finished.front()
+            && until <= now
+        {
+            self.finished.pop_front();
+            if self.forget(stream).is_some() {
+                measure::group_reset();
+                wt.reset(stream, Code::StaleGroup.number());
             }
         }
-        while let Some(output) = core.poll() {
+    }
+
+    /// Performs what has been decided. An error is the session's end.
+    pub(crate) fn perform(
+        &mut self,
+        now: Duration,
+        shared: &Shared,
+        tally: &mut Tally,
+        wt: &mut Session,
+    ) -> Result<(), Code> {
+        while let Some(output) = self.core.poll() {
             match output {
                 Output::Open { stream, priority } => {
-                    let (pieces, queue) = mpsc::unbounded_channel();
-                    let (reset, resets) = watch::channel(None);
-                    let group = Group {
-                        shared: shared.clone(),
-                        session: session.clone(),
-                        stream,
-                        priority,
-                        report: report.clone(),
+                    let id = wt.open_uni(priority);
+                    let front = GROUP_FRONT.len() - wt.write(id, GROUP_FRONT);
+                    let opened = Stream {
+                        id,
+                        waiting: VecDeque::new(),
+                        taken: 0,
+                        front,
                     };
-                    tasks.spawn(group.write(queue, resets));
-                    writers.insert(stream, Writer { pieces, reset });
+                    self.streams.insert(stream, opened);
+                    self.names.insert(id, stream);
                 }
                 Output::Write { stream, payload } => {
-                    if let Some(writer) = writers.get(&stream) {
-                        // A writer that has ended has reported it.
-                        let _ = writer.pieces.send(Piece::Frame(payload));
+                    let Some(opened) = self.streams.get_mut(&stream) else {
+                        continue;
+                    };
+                    shared.tap(Direction::Egress, || payload.frame());
+                    tally.forwarded(payload.frame_len());
+                    let size = payload.whole().len();
+                    let taken = wt.write(opened.id, payload.whole().clone());
+                    let bytes = match taken == size && opened.waiting.is_empty() {
+                        true => size,
+                        false => {
+                            opened.waiting.push_back(size);
+                            opened.drained(taken)
+                        }
+                    };
+                    if bytes > 0 {
+                        self.core.handle(now, Input::Drained { stream, bytes });
                     }
                 }
                 Output::Finish { stream } => {
-                    if let Some(writer) = writers.get(&stream) {
-                        let _ = writer.pieces.send(Piece::Finish);
+                    if let Some(opened) = self.streams.get(&stream) {
+                        wt.finish(opened.id);
+                        let until = now + shared.config.stream_patience;
+                        self.finished.push_back((until, opened.id));
                     }
                 }
                 Output::Reset { stream, code } => {
                     measure::group_reset();
-                    if let Some(writer) = writers.remove(&stream) {
-                        let _ = writer.reset.send(Some(code));
+                    if let Some(opened) = self.streams.remove(&stream) {
+                        self.names.remove(&opened.id);
+                        wt.reset(opened.id, code.number());
                     }
                 }
-                Output::Datagram(bytes) => datagram(shared, session, bytes),
-                Output::Close(code) => return code,
+                Output::Datagram(payload) => datagram(shared, tally, wt, &payload),
+                Output::Close(code) => return Err(code),
             }
         }
+        Ok(())
     }
 }
 
-async fn wait(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn say(control: &mpsc::Sender<ServerControl>, body: server_control::Body) {
-    if control
-        .try_send(ServerControl { body: Some(body) })
-        .is_err()
-    {
-        tracing::debug!("the control stream does not take a message");
-    }
-}
-
-fn datagram(shared: &Shared, session: &Session, bytes: Bytes) {
-    shared.tap(Direction::Egress, &bytes);
-    let len = bytes.len();
-    match session.send_datagram(bytes) {
-        Ok(()) => measure::forwarded(len),
+fn datagram(shared: &Shared, tally: &mut Tally, wt: &mut Session, payload: &Packet) {
+    shared.tap(Direction::Egress, || payload.frame());
+    let sent = match payload.front() == &wt.datagram_front()[..] {
+        true => wt.send_fronted_datagram(payload.whole().clone()),
+        false => wt.send_datagram(&payload.frame()),
+    };
+    match sent {
+        Ok(()) => tally.forwarded(payload.frame_len()),
         Err(DatagramError::TooLarge) => measure::refused("datagram", Code::TooLarge),
         Err(DatagramError::Unsupported) => measure::refused("datagram", Code::Unsupported),
         // The session's end is noticed elsewhere.
         Err(DatagramError::Session(_)) => {}
-    }
-}
-
-struct Group {
-    shared: Arc<Shared>,
-    session: Session,
-    stream: u64,
-    priority: i32,
-    report: mpsc::UnboundedSender<Report>,
-}
-
-impl Group {
-    async fn write(
-        self,
-        mut queue: mpsc::UnboundedReceiver<Piece>,
-        mut resets: watch::Receiver<Option<Code>>,
-    ) {
-        let opened = tokio::select! {
-            biased;
-            _ = reset(&mut resets) => return,
-            opened = self.session.open_uni() => opened,
-        };
-        let Ok(mut send) = opened else { return };
-        send.set_priority(self.priority);
-        let mut first = true;
-        loop {
-            let work = async {
-                match queue.recv().await {
-                    Some(Piece::Frame(bytes)) => {
-                        let mut front = BytesMut::with_capacity(9);
-                        if std::mem::take(&mut first) {
-                            front.extend_from_slice(&[STREAM_GROUP]);
-                        }
-                        put_entry_length(&mut front, bytes.len());
-                        self.shared.tap(Direction::Egress, &bytes);
-                        let len = bytes.len();
-                        send.write(front.freeze()).await?;
-                        send.write(bytes).await?;
-                        Ok::<_, WriteError>(Some(len))
-                    }
-                    Some(Piece::Finish) => {
-                        send.finish()?;
-                        Ok(None)
-                    }
-                    // The session ends.
-                    None => Err(WriteError::Finished),
-                }
-            };
-            let done = tokio::select! {
-                biased;
-                code = reset(&mut resets) => {
-                    send.reset(code.number());
-                    return;
-                }
-                done = work => done,
-            };
-            let stream = self.stream;
-            match done {
-                Ok(Some(bytes)) => {
-                    measure::forwarded(bytes);
-                    // Nobody listens only where the session ends.
-                    let _ = self.report.send(Report::Drained { stream, bytes });
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    let _ = self.report.send(Report::Stopped { stream });
-                    return;
-                }
-            }
-        }
-        // What QUIC still holds of a finished group is stale before long.
-        let patience = self.shared.config.stream_patience;
-        if timeout(patience, send.delivered()).await.is_err() {
-            measure::group_reset();
-            send.reset(Code::StaleGroup.number());
-        }
-        let stream = self.stream;
-        let _ = self.report.send(Report::Done { stream });
-    }
-}
-
-/// Waits until the stream is to be reset. For ever where it never is.
-async fn reset(resets: &mut watch::Receiver<Option<Code>>) -> Code {
-    match resets.wait_for(Option::is_some).await.map(|code| *code) {
-        Ok(Some(code)) => code,
-        _ => std::future::pending().await,
     }
 }

@@ -2,48 +2,59 @@
 //! who is subscribed. It sees headers, never pictures.
 //!
 //! The rules are `darktower_media`'s [`Forwarder`](darktower_media::Forwarder) (one
-//! task for each meeting, `shard.rs`) and [`Egress`](darktower_media::Egress) (one
-//! for each session, `egress.rs`); here are their effects: the door where tokens are
-//! verified, sessions, streams and datagrams, and the gRPC service by which meeting
-//! controllers say what should be.
+//! for each meeting, `meeting.rs`) and [`Egress`](darktower_media::Egress) (one for
+//! each session, `egress.rs`); here are their effects: shards that own sockets,
+//! sessions and meetings (`shard.rs`), the door where tokens are verified, and the
+//! gRPC service by which meeting controllers say what should be. Frames never leave
+//! the shards' threads; doors and gRPC are on the async side.
 //!
 //! It must not link a cipher for frames, know a name or a role, or wait for a
 //! controller: what was said last holds while nobody speaks.
 //!
 //! Start with [`start`].
 //!
-//! Invariant: a session never blocks its meeting's shard. What it does not take in
-//! time is dropped at its own egress, and then it is cut off.
+//! Invariant: a session never blocks its shard. What it does not take in time is
+//! dropped at its own egress, and then it is cut off. No shard waits for another.
 
 mod config;
 mod control;
 mod directory;
 mod door;
 mod egress;
+mod ingress;
 mod measure;
+mod meeting;
+mod packet;
+mod reach;
+mod say;
 mod session;
 mod shard;
+mod timers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use darktower_cluster::rpc::media_handler_server::MediaHandlerServer;
 use darktower_cluster::token::{ReplayCache, Verifier};
-use darktower_cluster::{Registration, Timing, grpc};
-use darktower_net::{BindError, Certs, Server};
+use darktower_cluster::{Registration, Timing, Trust, grpc};
+use darktower_media::path;
+use darktower_net::plane::Plane;
+use darktower_net::wt::Serving;
+use darktower_net::{BindError, Certs};
 use darktower_store::{Node, Service, StateStore};
-use darktower_wire::Code;
 use darktower_wire::ids::NodeId;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use config::Config;
 use directory::Directory;
+use shard::{Message, Shard};
 
 /// The path of media sessions.
 pub const PATH: &str = "/v1/media";
@@ -77,6 +88,8 @@ pub struct Deps {
     pub certs: Certs,
     /// This instance.
     pub node: NodeId,
+    /// Whom it speaks gRPC with.
+    pub trust: Trust,
     /// For tests that look for plaintext.
     pub tap: Option<Tap>,
 }
@@ -100,7 +113,7 @@ pub enum StartError {
     Register(#[from] darktower_store::Error),
 }
 
-/// What all tasks of one handler share.
+/// What all shards and tasks of one handler share.
 struct Shared {
     config: Config,
     verifier: Arc<Verifier>,
@@ -109,9 +122,12 @@ struct Shared {
     directory: Directory,
     /// The origin of the cores' time.
     origin: Instant,
-    next_session: AtomicU64,
-    sessions: TaskTracker,
-    shards: TaskTracker,
+    shards: usize,
+    /// For what has to be asked of others.
+    runtime: Handle,
+    /// Sessions, from the request until the peer was told of the end.
+    sessions: watch::Sender<usize>,
+    meetings: AtomicUsize,
     /// Tell participants to go elsewhere.
     draining: CancellationToken,
     /// Close everything.
@@ -119,21 +135,32 @@ struct Shared {
 }
 
 impl Shared {
-    fn now(&self) -> Duration {
-        self.origin.elapsed()
+    fn at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.origin)
     }
 
-    /// What a session ends with whose meeting has no shard any more.
-    fn orphaned(&self) -> Code {
-        match self.stopping.is_cancelled() {
-            true => Code::Draining,
-            false => Code::MeetingEnded,
-        }
+    fn sessions(&self) -> usize {
+        *self.sessions.borrow()
     }
 
-    fn tap(&self, direction: Direction, bytes: &Bytes) {
+    fn came(&self) {
+        self.sessions.send_modify(|sessions| *sessions += 1);
+    }
+
+    fn went(&self) {
+        self.sessions
+            .send_modify(|sessions| *sessions = sessions.saturating_sub(1));
+    }
+
+    /// Waits until there is no session.
+    async fn empty(&self) {
+        // The sender is this one: it is not gone.
+        let _ = self.sessions.subscribe().wait_for(|left| *left == 0).await;
+    }
+
+    fn tap(&self, direction: Direction, bytes: impl FnOnce() -> Bytes) {
         if let Some(tap) = &self.tap {
-            tap(direction, bytes);
+            tap(direction, &bytes());
         }
     }
 }
@@ -145,7 +172,7 @@ pub struct Running {
     /// Where meeting controllers call.
     pub grpc_addr: SocketAddr,
     shared: Arc<Shared>,
-    server: Arc<Server>,
+    plane: Plane<Message>,
     grpc: grpc::Serving,
     registration: Arc<Registration>,
     tasks: Vec<JoinHandle<()>>,
@@ -153,8 +180,7 @@ pub struct Running {
 
 /// Starts a media handler.
 pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
-    let server = Arc::new(Server::bind(config.server(deps.certs.clone()))?);
-    let addr = server.local_addr();
+    let shards = config.shards();
     let shared = Arc::new(Shared {
         replays: ReplayCache::new(config.replay_capacity),
         config: config.clone(),
@@ -162,16 +188,25 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         tap: deps.tap,
         directory: Directory::default(),
         origin: Instant::now(),
-        next_session: AtomicU64::new(1),
-        sessions: TaskTracker::new(),
-        shards: TaskTracker::new(),
+        shards,
+        runtime: Handle::current(),
+        sessions: watch::Sender::new(0),
+        meetings: AtomicUsize::new(0),
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
     });
-    let service = MediaHandlerServer::new(control::Control::new(shared.clone()));
+    let serving = Serving::new(&config.server(deps.certs.clone()))?;
+    let serving = serving.with_paths(shared.origin, path::Config::default());
+    let make = shared.clone();
+    let plane = Plane::start("media", config.listen, shards, &serving, move |index| {
+        Shard::new(make.clone(), index)
+    })?;
+    let addr = plane.addr();
+    let control = control::Control::new(shared.clone(), plane.inlets().to_vec());
+    let service = MediaHandlerServer::new(control);
     let routes = tonic::service::Routes::new(service);
     let listen = config.grpc_listen;
-    let grpc = grpc::serve(listen, routes).await;
+    let grpc = grpc::serve_to(&deps.trust, listen, routes).await;
     let grpc = grpc.map_err(|source| StartError::Grpc {
         addr: listen,
         source,
@@ -183,7 +218,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         config
             .grpc_url
             .clone()
-            .unwrap_or_else(|| grpc::url(grpc_addr)),
+            .unwrap_or_else(|| grpc::url_in(&deps.trust, grpc_addr)),
         config
             .public_url
             .clone()
@@ -195,16 +230,17 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
     node.version = env!("CARGO_PKG_VERSION").to_owned();
     let timing = Timing::default();
     let registration = Arc::new(Registration::start(deps.state, node, timing).await?);
-    let tasks = vec![
-        tokio::spawn(door::run(shared.clone(), server.clone())),
-        tokio::spawn(upkeep(shared.clone(), registration.clone(), deps.certs)),
-    ];
-    tracing::info!(node_id = %deps.node, %addr, %grpc_addr, "media handler started");
+    let tasks = vec![tokio::spawn(upkeep(
+        shared.clone(),
+        registration.clone(),
+        deps.certs,
+    ))];
+    tracing::info!(node_id = %deps.node, %addr, %grpc_addr, shards, "media handler started");
     Ok(Running {
         addr,
         grpc_addr,
         shared,
-        server,
+        plane,
         grpc,
         registration,
         tasks,
@@ -224,18 +260,19 @@ async fn upkeep(shared: Arc<Shared>, registration: Arc<Registration>, certs: Cer
             _ = every.tick() => {}
         }
         registration.update(|node| {
-            node.load = u32::try_from(shared.sessions.len()).unwrap_or(u32::MAX);
+            node.load = u32::try_from(shared.sessions()).unwrap_or(u32::MAX);
             node.certificate_sha256 = hashes(&certs);
             node.draining = shared.draining.is_cancelled();
         });
-        measure::sizes(shared.sessions.len(), shared.shards.len());
+        let meetings = shared.meetings.load(Ordering::Relaxed);
+        measure::sizes(shared.sessions(), meetings);
     }
 }
 
 impl Running {
     /// Media sessions connected.
     pub fn sessions(&self) -> usize {
-        self.shared.sessions.len()
+        self.shared.sessions()
     }
 
     /// Tells participants to go elsewhere, waits up to `grace` for them to do so,
@@ -244,24 +281,25 @@ impl Running {
         let shared = self.shared;
         shared.draining.cancel();
         self.registration.update(|node| node.draining = true);
-        shared.sessions.close();
-        if tokio::time::timeout(grace, shared.sessions.wait())
-            .await
-            .is_err()
-        {
+        tell(&self.plane, || Message::Drain).await;
+        if tokio::time::timeout(grace, shared.empty()).await.is_err() {
             tracing::info!(
-                left = shared.sessions.len(),
+                left = shared.sessions(),
                 "closing the media sessions that are left"
             );
         }
         shared.stopping.cancel();
-        if tokio::time::timeout(CLOSE_WITHIN, shared.sessions.wait())
+        tell(&self.plane, || Message::Stop).await;
+        if tokio::time::timeout(CLOSE_WITHIN, shared.empty())
             .await
             .is_err()
         {
-            tracing::warn!(left = shared.sessions.len(), "some sessions do not end");
+            tracing::warn!(left = shared.sessions(), "some sessions do not end");
         }
-        self.server.stop(Duration::from_secs(1)).await;
+        let plane = self.plane;
+        if let Err(error) = tokio::task::spawn_blocking(move || plane.stop()).await {
+            tracing::error!(%error, "the shards were not waited for");
+        }
         self.grpc.stop(Duration::from_secs(1)).await;
         for task in self.tasks {
             if let Err(error) = task.await {
@@ -270,6 +308,14 @@ impl Running {
         }
         if let Some(registration) = Arc::into_inner(self.registration) {
             registration.stop().await;
+        }
+    }
+}
+
+async fn tell(plane: &Plane<Message>, message: impl Fn() -> Message) {
+    for inlet in plane.inlets() {
+        if inlet.send(message()).await.is_err() {
+            tracing::error!("a shard is gone");
         }
     }
 }

@@ -14,14 +14,34 @@ pub(crate) fn kept(tracks: f64, cached: f64) {
     gauge!("darktower_media_cache_bytes").increment(cached);
 }
 
-pub(crate) fn received(bytes: usize) {
-    counter!("darktower_media_frames_received_total").increment(1);
-    counter!("darktower_media_received_bytes_total").increment(bytes as u64);
+/// What happens to each frame, counted by its shard and told now and then: telling costs more than forwarding may.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    received: (u64, u64),
+    forwarded: (u64, u64),
 }
 
-pub(crate) fn forwarded(bytes: usize) {
-    counter!("darktower_media_frames_forwarded_total").increment(1);
-    counter!("darktower_media_forwarded_bytes_total").increment(bytes as u64);
+impl Tally {
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.received.0 += 1;
+        self.received.1 += bytes as u64;
+    }
+
+    pub(crate) fn forwarded(&mut self, bytes: usize) {
+        self.forwarded.0 += 1;
+        self.forwarded.1 += bytes as u64;
+    }
+
+    pub(crate) fn tell(&mut self) {
+        let Self {
+            received,
+            forwarded,
+        } = std::mem::take(self);
+        counter!("darktower_media_frames_received_total").increment(received.0);
+        counter!("darktower_media_received_bytes_total").increment(received.1);
+        counter!("darktower_media_frames_forwarded_total").increment(forwarded.0);
+        counter!("darktower_media_forwarded_bytes_total").increment(forwarded.1);
+    }
 }
 
 pub(crate) fn group_reset() {

@@ -1,196 +1,341 @@
-//! One media session: what its participant sends, taken in.
+//! One media session: its control stream, and what its two sides have to do when.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use darktower_media::Kind;
+use bytes::Bytes;
+use darktower_media::Bitrate;
+use darktower_media::arrivals::Arrivals;
+use darktower_media::demand::View;
 use darktower_media::forwarder::SessionId;
-use darktower_net::{CloseReason, ClosedBy, ReadError, RecvStream, SendStream, Session};
+use darktower_media::path::{Loss, Upkeep};
+use darktower_net::wt::{Progress, Session as Wt, SessionKey, StreamId};
+use darktower_net::{CloseReason, ClosedBy};
 use darktower_wire::Code;
+use darktower_wire::datagram::{self, Datagram};
 use darktower_wire::framing::{self, FramingError, MAX_MEDIA_CONTROL};
-use darktower_wire::ids::{MeetingId, ParticipantId, TrackId};
-use darktower_wire::media::{Frame, GroupDecoder};
+use darktower_wire::ids::{MeetingId, TrackId};
 use darktower_wire::media_control::{
-    ClientControl, Pong, ServerControl, Welcome, client_control, server_control,
+    ClientControl, Drain, Pong, ServerControl, Welcome, client_control, server_control,
 };
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
-use crate::directory::Directory;
-use crate::shard::{Event, Outlet};
-use crate::{Direction, Shared, egress, measure};
+use crate::Shared;
+use crate::egress::Outgoing;
+use crate::ingress::{Ingress, Taken};
+use crate::measure::Tally;
+use crate::timers::Armed;
 
-/// What may wait for a session's egress, which only has to sort it.
-const OUTLET: usize = 4096;
-/// Control messages that may wait to be written.
-const CONTROL: usize = 64;
-/// Bytes of frames that are not whole yet, on all streams of a session.
-const MAX_PARTIAL: usize = 8 * 1024 * 1024;
-/// Streams that lied before the session is closed for it.
-const MAX_LIES: usize = 64;
+/// Bytes of control messages that may wait for one who does not read them.
+const MAX_UNSAID: usize = 64 * 1024;
 
-struct Ingress {
-    shared: Arc<Shared>,
-    session: Session,
-    id: SessionId,
-    events: mpsc::Sender<Event>,
-    partial: AtomicUsize,
-    lies: AtomicUsize,
+/// What somebody asks of the meeting, or makes known to it.
+pub(crate) enum Wanted {
+    KeyFrame(TrackId),
+    Demand(Vec<View>),
+    Path(Bitrate, Loss),
 }
 
-pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    session: Session,
-    meeting: MeetingId,
-    seat: ParticipantId,
-) {
-    let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
-    let (inbox, given) = mpsc::channel(OUTLET);
-    let (control, to_say) = mpsc::channel(CONTROL);
-    let overrun = CancellationToken::new();
-    let outlet = Outlet {
-        inbox,
-        overrun: overrun.clone(),
-    };
-    tracing::info!(session = id.0, "media session opened");
-    let opened = Event::Opened {
-        session: id,
-        seat,
-        outlet,
-    };
-    Directory::send(&shared, meeting, opened).await;
-    let ingress = Arc::new(Ingress {
-        events: shared.directory.inbox(&shared, meeting),
-        shared: shared.clone(),
-        session: session.clone(),
-        id,
-        partial: AtomicUsize::new(0),
-        lies: AtomicUsize::new(0),
-    });
-    let code = tokio::select! {
-        reason = session.closed() => code_of(&reason),
-        code = egress::run(&shared, &session, given, control) => code,
-        code = converse(&ingress, to_say) => code,
-        code = streams(&ingress) => code,
-        code = datagrams(&ingress) => code,
-        () = overrun.cancelled() => Code::SlowReader,
-        () = shared.stopping.cancelled() => Code::Draining,
-    };
-    // Does nothing where the peer has closed it.
-    session.close(code.number(), code.name());
-    measure::session_closed(code);
-    tracing::info!(session = id.0, code = code.name(), "media session closed");
-    let closed = Event::Closed { session: id, code };
-    Directory::send(&shared, meeting, closed).await;
+/// What a session wants done beyond itself.
+#[derive(Default)]
+pub(crate) struct Upward {
+    pub(crate) frames: Vec<Taken>,
+    pub(crate) wanted: Vec<Wanted>,
 }
 
-/// What a lost session is counted and reported under.
-fn code_of(reason: &CloseReason) -> Code {
-    match reason.by {
-        ClosedBy::Peer | ClosedBy::Here => Code::from_number(reason.code).unwrap_or(Code::Left),
-        ClosedBy::Lost => Code::ConnectionLost,
+/// One media session, on the shard of its connection.
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) key: SessionKey,
+    pub(crate) meeting: MeetingId,
+    pub(crate) span: tracing::Span,
+    pub(crate) armed: Armed,
+    pub(crate) touched: bool,
+    /// Why it must end.
+    pub(crate) ending: Option<Code>,
+    /// Whether it is to be told to go elsewhere.
+    pub(crate) drains: bool,
+    /// What it is to be told, in order.
+    pub(crate) says: Vec<server_control::Body>,
+    /// What its path needs, and when.
+    pub(crate) upkeep: Upkeep,
+    arrivals: Arrivals,
+    ingress: Ingress,
+    outgoing: Outgoing,
+    control: Option<StreamId>,
+    decoder: framing::Decoder,
+    /// Until when Hello must have been said; `None` once it has.
+    hello_by: Option<Duration>,
+    unsaid: usize,
+}
+
+impl Session {
+    pub(crate) fn new(
+        now: Duration,
+        shared: &Shared,
+        id: SessionId,
+        key: SessionKey,
+        meeting: MeetingId,
+        span: tracing::Span,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            meeting,
+            span,
+            armed: Armed::default(),
+            touched: false,
+            ending: None,
+            drains: false,
+            says: Vec::new(),
+            upkeep: Upkeep::new(now),
+            arrivals: Arrivals::new(),
+            ingress: Ingress::new(now, shared),
+            outgoing: Outgoing::new(shared),
+            control: None,
+            decoder: framing::Decoder::new(MAX_MEDIA_CONTROL),
+            hello_by: Some(now + shared.config.hello_within),
+            unsaid: 0,
+        }
     }
-}
 
-/// The control stream: the first bidirectional stream, opened by the participant.
-async fn converse(ingress: &Ingress, mut to_say: mpsc::Receiver<ServerControl>) -> Code {
-    let hello = timeout(ingress.shared.config.hello_within, greet(ingress)).await;
-    let (mut send, mut recv, mut decoder) = match hello {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(code)) => return code,
-        Err(_) => return Code::AuthenticationTimeout,
-    };
-    loop {
+    /// What the meeting has for it.
+    pub(crate) fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
+    }
+
+    /// The participant has opened a stream.
+    pub(crate) fn opened(
+        &mut self,
+        now: Duration,
+        wt: &mut Wt,
+        stream: StreamId,
+        bidirectional: bool,
+    ) {
+        match (bidirectional, self.control) {
+            (false, _) => self.ingress.opened(now, stream),
+            (true, None) => {
+                self.control = Some(stream);
+                // What is said goes before pictures, or a full window would keep it back.
+                wt.set_priority(stream, i32::MAX);
+            }
+            // There is but one control stream.
+            (true, Some(_)) => {
+                wt.stop(stream, Code::TooManyStreams.number());
+                wt.reset(stream, Code::TooManyStreams.number());
+            }
+        }
+    }
+
+    /// Something of a stream can be read. An error is the session's end.
+    pub(crate) fn readable(
+        &mut self,
+        now: Duration,
+        shared: &Shared,
+        tally: &mut Tally,
+        wt: &mut Wt,
+        stream: StreamId,
+        upward: &mut Upward,
+    ) -> Result<(), Code> {
+        match self.control == Some(stream) {
+            true => self.converse(shared, wt, stream, upward),
+            false => {
+                let before = upward.frames.len();
+                let taken = &mut upward.frames;
+                let read = self.ingress.read(now, shared, tally, wt, stream, taken);
+                for taken in &upward.frames[before..] {
+                    let bytes = taken.packet.frame_len();
+                    self.arrivals.frame(now, &taken.header, bytes);
+                }
+                read
+            }
+        }
+    }
+
+    /// A datagram came, with the session's number in front.
+    pub(crate) fn datagram(
+        &mut self,
+        now: Duration,
+        shared: &Shared,
+        tally: &mut Tally,
+        wt: &Wt,
+        bytes: Bytes,
+        upward: &mut Upward,
+    ) -> Result<(), Code> {
+        let front = wt.datagram_front().len();
+        let (arrivals, taken) = (&mut self.arrivals, &mut upward.frames);
+        let arrived = |datagram: &Datagram| arrivals.datagram(now, datagram);
+        self.ingress
+            .datagram(now, shared, tally, (bytes, front), arrived, taken)
+    }
+
+    /// The connection has taken bytes of a stream that had to wait.
+    pub(crate) fn drained(&mut self, now: Duration, stream: StreamId, bytes: usize) {
+        match self.control == Some(stream) {
+            true => self.unsaid = self.unsaid.saturating_sub(bytes),
+            false => self.outgoing.drained(now, stream, bytes),
+        }
+    }
+
+    fn converse(
+        &mut self,
+        shared: &Shared,
+        wt: &mut Wt,
+        stream: StreamId,
+        upward: &mut Upward,
+    ) -> Result<(), Code> {
+        let (decoder, ingress) = (&mut self.decoder, &mut self.ingress);
+        let progress = wt.read(stream, |chunk| {
+            ingress.spend(chunk.len());
+            decoder.push(&chunk);
+        });
         loop {
-            match decoder.next_message::<ClientControl>() {
+            match self.decoder.next_message::<ClientControl>() {
                 Ok(None) => break,
-                Ok(Some(message)) => {
-                    if let Err(code) = heard(ingress, &mut send, message).await {
-                        return code;
-                    }
-                }
-                Err(error) => return lie(&error),
+                Ok(Some(message)) => self.heard(shared, wt, message, upward)?,
+                Err(error) => return Err(lie(&error)),
             }
         }
-        tokio::select! {
-            chunk = recv.read_chunk() => match chunk {
-                Ok(Some(chunk)) => decoder.push(&chunk),
-                Ok(None) => return Code::Left,
-                Err(error) => return lost(&error),
-            },
-            Some(message) = to_say.recv() => {
-                if let Err(code) = say(ingress, &mut send, message.body).await {
-                    return code;
-                }
-            }
+        match progress {
+            Progress::Waits | Progress::Gone => Ok(()),
+            Progress::Ended => Err(Code::Left),
+            Progress::Reset(_) => Err(Code::ConnectionLost),
         }
     }
-}
 
-async fn greet(ingress: &Ingress) -> Result<(SendStream, RecvStream, framing::Decoder), Code> {
-    let opened = ingress.session.accept_bi().await;
-    let (mut send, mut recv) = opened.map_err(|reason| code_of(&reason))?;
-    let mut decoder = framing::Decoder::new(MAX_MEDIA_CONTROL);
-    loop {
-        match decoder
-            .next_message::<ClientControl>()
-            .map_err(|e| lie(&e))?
+    fn heard(
+        &mut self,
+        shared: &Shared,
+        wt: &mut Wt,
+        message: ClientControl,
+        upward: &mut Upward,
+    ) -> Result<(), Code> {
+        use client_control::Body;
+        let waits = self.hello_by.is_some();
+        match message.body {
+            Some(Body::Hello(_)) if waits => {
+                self.hello_by = None;
+                self.drains |= shared.draining.is_cancelled();
+                self.say(wt, server_control::Body::Welcome(Welcome {}))
+            }
+            Some(Body::Hello(_)) => Err(Code::OutOfOrder),
+            _ if waits => Err(Code::OutOfOrder),
+            Some(Body::KeyFrameWanted(wanted)) => {
+                let track = TrackId(wanted.track);
+                upward.wanted.push(Wanted::KeyFrame(track));
+                Ok(())
+            }
+            Some(Body::Ping(ping)) => {
+                let sent_us = ping.sent_us;
+                self.say(wt, server_control::Body::Pong(Pong { sent_us }))
+            }
+            Some(Body::Demand(demand)) => {
+                let views = demand.views.iter().map(|view| View {
+                    track: TrackId(view.track),
+                    width_px: view.width_px,
+                    height_px: view.height_px,
+                    pinned: view.pinned,
+                });
+                upward.wanted.push(Wanted::Demand(views.collect()));
+                Ok(())
+            }
+            // A message of a later version.
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what has been given to it since the last time. An error is the session's end.
+    pub(crate) fn perform(
+        &mut self,
+        now: Duration,
+        shared: &Shared,
+        tally: &mut Tally,
+        wt: &mut Wt,
+        upward: &mut Upward,
+    ) -> Result<(), Code> {
+        self.outgoing.perform(now, shared, tally, wt)?;
+        self.attend_path(now, wt, upward);
+        if self.hello_by.is_some() {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.drains) {
+            self.say(wt, server_control::Body::Drain(Drain {}))?;
+        }
+        if let Some(feedback) = self.arrivals.poll(now) {
+            self.says
+                .push(server_control::Body::Feedback(feedback.into()));
+        }
+        for body in std::mem::take(&mut self.says) {
+            self.say(wt, body)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the path be tested, and tells what it is believed to carry.
+    fn attend_path(&mut self, now: Duration, wt: &mut Wt, upward: &mut Upward) {
+        if !self.upkeep.is_due(now) {
+            return;
+        }
+        let upkeep = &mut self.upkeep;
+        let chores = wt.path(|path| upkeep.attend(now, path)).flatten();
+        let Some(chores) = chores else { return };
+        wt.set_send_window(chores.hold);
+        if chores.padding > 0
+            && let Err(error) = wt.send_datagram(&datagram::padding(chores.padding))
         {
-            Some(message) => match message.body {
-                Some(client_control::Body::Hello(_)) => break,
-                _ => return Err(Code::OutOfOrder),
-            },
-            None => match recv.read_chunk().await {
-                Ok(Some(chunk)) => decoder.push(&chunk),
-                Ok(None) => return Err(Code::Left),
-                Err(error) => return Err(lost(&error)),
-            },
+            tracing::trace!(%error, "no padding");
+        }
+        if let Some((estimate, loss)) = chores.belief {
+            self.outgoing.path(estimate, loss);
+            if chores.is_news {
+                upward.wanted.push(Wanted::Path(estimate, loss));
+            }
         }
     }
-    let welcome = server_control::Body::Welcome(Welcome {});
-    say(ingress, &mut send, Some(welcome)).await?;
-    Ok((send, recv, decoder))
-}
 
-async fn heard(
-    ingress: &Ingress,
-    send: &mut SendStream,
-    message: ClientControl,
-) -> Result<(), Code> {
-    match message.body {
-        Some(client_control::Body::Hello(_)) => Err(Code::OutOfOrder),
-        Some(client_control::Body::KeyFrameWanted(wanted)) => {
-            let (session, track) = (ingress.id, TrackId(wanted.track));
-            ingress
-                .bring(Event::KeyFrameWanted { session, track })
-                .await
+    fn say(&mut self, wt: &mut Wt, body: server_control::Body) -> Result<(), Code> {
+        let (Some(control), None) = (self.control, self.hello_by) else {
+            return Ok(());
+        };
+        let bytes = framing::encode(&ServerControl { body: Some(body) });
+        let len = bytes.len();
+        self.unsaid += len - wt.write(control, bytes).min(len);
+        match self.unsaid > MAX_UNSAID {
+            true => Err(Code::SlowReader),
+            false => Ok(()),
         }
-        Some(client_control::Body::Ping(ping)) => {
-            let sent_us = ping.sent_us;
-            let pong = server_control::Body::Pong(Pong { sent_us });
-            say(ingress, send, Some(pong)).await
-        }
-        // A message of a later version.
-        None => Ok(()),
     }
-}
 
-async fn say(
-    ingress: &Ingress,
-    send: &mut SendStream,
-    body: Option<server_control::Body>,
-) -> Result<(), Code> {
-    let bytes = framing::encode(&ServerControl { body });
-    let patience = ingress.shared.config.reader_patience;
-    match timeout(patience, send.write(bytes)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "control stream lost");
-            Err(Code::ConnectionLost)
+    /// When [`Session::tick`] is wanted.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        [
+            self.hello_by,
+            self.upkeep.deadline(),
+            self.arrivals.deadline(),
+            self.ingress.deadline(),
+            self.outgoing.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(
+        &mut self,
+        now: Duration,
+        shared: &Shared,
+        tally: &mut Tally,
+        wt: &mut Wt,
+        upward: &mut Upward,
+    ) -> Result<(), Code> {
+        if self.hello_by.is_some_and(|by| now >= by) {
+            return Err(Code::AuthenticationTimeout);
         }
-        Err(_) => Err(Code::SlowReader),
+        for stream in self.ingress.tick(now, shared, wt)? {
+            let taken = &mut upward.frames;
+            self.ingress.read(now, shared, tally, wt, stream, taken)?;
+        }
+        self.outgoing.tick(now, wt);
+        Ok(())
     }
 }
 
@@ -202,157 +347,10 @@ fn lie(error: &FramingError) -> Code {
     }
 }
 
-fn lost(error: &ReadError) -> Code {
-    tracing::debug!(%error, "control stream lost");
-    Code::ConnectionLost
-}
-
-/// Every unidirectional stream is a group; QUIC bounds how many are open at once.
-async fn streams(ingress: &Arc<Ingress>) -> Code {
-    let mut readers = JoinSet::new();
-    loop {
-        tokio::select! {
-            stream = ingress.session.accept_uni() => match stream {
-                Ok(stream) => {
-                    readers.spawn(group(ingress.clone(), stream));
-                }
-                Err(reason) => return code_of(&reason),
-            },
-            Some(done) = readers.join_next() => match done {
-                Ok(Ok(())) => {}
-                Ok(Err(code)) => return code,
-                Err(error) => {
-                    tracing::error!(%error, "a group's reader failed");
-                    return Code::Internal;
-                }
-            }
-        }
-    }
-}
-
-/// Reads one group. An error is the session's end; what is wrong with the stream
-/// alone ends the stream alone.
-async fn group(ingress: Arc<Ingress>, mut stream: RecvStream) -> Result<(), Code> {
-    let mut decoder = GroupDecoder::default();
-    let ended = read_group(&ingress, &mut stream, &mut decoder).await;
-    ingress
-        .partial
-        .fetch_sub(decoder.pending(), Ordering::Relaxed);
-    match ended {
-        Ok(()) => Ok(()),
-        Err(Ended::Session(code)) => Err(code),
-        Err(Ended::Stream(code)) => {
-            stream.stop(code.number());
-            measure::refused("stream", code);
-            tracing::debug!(session = ingress.id.0, code = code.name(), "stream stopped");
-            let lied = code == Code::BadFrameHeader || code == Code::TooLarge;
-            if lied && ingress.lies.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_LIES {
-                return Err(Code::BadFrameHeader);
-            }
-            Ok(())
-        }
-    }
-}
-
-enum Ended {
-    Stream(Code),
-    Session(Code),
-}
-
-async fn read_group(
-    ingress: &Ingress,
-    stream: &mut RecvStream,
-    decoder: &mut GroupDecoder,
-) -> Result<(), Ended> {
-    let patience = ingress.shared.config.stream_patience;
-    loop {
-        // Between frames a picture may stand still for as long as it likes.
-        let is_whole = decoder.pending() == 0 && decoder.first().is_some();
-        let chunk = match is_whole {
-            true => stream.read_chunk().await,
-            false => match timeout(patience, stream.read_chunk()).await {
-                Ok(chunk) => chunk,
-                Err(_) => return Err(Ended::Stream(Code::TimedOut)),
-            },
-        };
-        let chunk = match chunk {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) if decoder.pending() == 0 => return Ok(()),
-            Ok(None) => return Err(Ended::Stream(Code::BadFrameHeader)),
-            // A stale group, taken back by its publisher.
-            Err(_) => return Ok(()),
-        };
-        ingress.shared.tap(Direction::Ingress, &chunk);
-        let before = decoder.pending();
-        decoder.push(&chunk);
-        let mut refused = None;
-        loop {
-            match decoder.next_frame() {
-                Ok(None) => break,
-                Ok(Some(frame)) => ingress
-                    .frame(Kind::Video, frame)
-                    .await
-                    .map_err(Ended::Session)?,
-                Err(error) => {
-                    tracing::debug!(session = ingress.id.0, %error, "a stream lies");
-                    refused = Some(Code::BadFrameHeader);
-                    break;
-                }
-            }
-        }
-        let after = decoder.pending();
-        let partial = &ingress.partial;
-        let held = match after >= before {
-            true => partial.fetch_add(after - before, Ordering::Relaxed) + (after - before),
-            false => partial.fetch_sub(before - after, Ordering::Relaxed),
-        };
-        if let Some(code) = refused {
-            return Err(Ended::Stream(code));
-        }
-        if held > MAX_PARTIAL {
-            return Err(Ended::Stream(Code::TooLarge));
-        }
-    }
-}
-
-async fn datagrams(ingress: &Ingress) -> Code {
-    loop {
-        let bytes = match ingress.session.recv_datagram().await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::debug!(%error, "no more datagrams");
-                return code_of(&ingress.session.closed().await);
-            }
-        };
-        ingress.shared.tap(Direction::Ingress, &bytes);
-        match Frame::parse(bytes) {
-            Ok(frame) => {
-                if let Err(code) = ingress.frame(Kind::Audio, frame).await {
-                    return code;
-                }
-            }
-            Err(_) => measure::refused("datagram", Code::BadFrameHeader),
-        }
-    }
-}
-
-impl Ingress {
-    async fn frame(&self, kind: Kind, frame: Frame) -> Result<(), Code> {
-        measure::received(frame.bytes.len());
-        let session = self.id;
-        self.bring(Event::Frame {
-            session,
-            kind,
-            frame,
-        })
-        .await
-    }
-
-    /// Waits where the meeting is busy, and so makes this session's sender wait.
-    async fn bring(&self, event: Event) -> Result<(), Code> {
-        self.events
-            .send(event)
-            .await
-            .map_err(|_| self.shared.orphaned())
+/// What a lost session is counted and reported under.
+pub(crate) fn code_of(reason: &CloseReason) -> Code {
+    match reason.by {
+        ClosedBy::Peer | ClosedBy::Here => Code::from_number(reason.code).unwrap_or(Code::Left),
+        ClosedBy::Lost => Code::ConnectionLost,
     }
 }

@@ -1,316 +1,506 @@
-//! One meeting: its forwarder, and what it decides done.
+//! One shard: sessions whose connections are here, and meetings whose home is here.
+//!
+//! A session whose meeting is here too is served by direct calls; else frames and facts hop between the two shards,
+//! all of a turn in one message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use darktower_cluster::rpc::{
-    FenceRefused, MediaEvent, SeatConnected, SeatDisconnected, media_event::Body,
-};
-use darktower_media::Kind;
-use darktower_media::forwarder::{self, Command, Delivery, Forwarder, Input, Output, SessionId};
+use darktower_cluster::trace::{TRACEPARENT, TraceContext};
+use darktower_media::Bitrate;
+use darktower_media::forwarder::{Command, Delivery};
+use darktower_net::wt::{Event as WtEvent, Request, SessionKey};
+use darktower_net::{CloseReason, plane};
 use darktower_wire::Code;
-use darktower_wire::ids::{Fence, MeetingId, ParticipantId, TrackId};
-use darktower_wire::media::{Frame, Header};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use darktower_wire::ids::{Fence, MeetingId, ParticipantId};
 
+use crate::directory::home;
+use crate::door::{self, Refusal};
+use crate::measure::Tally;
+use crate::meeting::{Event, Events, Meeting};
+use crate::reach::{Hop, Reach};
+use crate::session::{Session, Upward, Wanted, code_of};
+use crate::timers::Timers;
 use crate::{Shared, measure};
 
-/// How often a meeting looks whether anybody still needs it.
-const LOOK: Duration = Duration::from_secs(10);
+/// What a participant says that its path to a former handler carried, in bits a second.
+const CARRIED: &str = "carried_bps";
 
-/// Where a controller's events go.
-pub(crate) type Events = mpsc::Sender<Result<MediaEvent, Status>>;
+/// How often counts are told.
+const TELL: Duration = Duration::from_millis(500);
+/// How soon what did not fit into another shard's inbox is offered again.
+const AGAIN: Duration = Duration::from_millis(1);
 
-/// What happens to a meeting.
-pub(crate) enum Event {
+/// What a shard is told.
+pub(crate) enum Message {
+    /// A controller speaks of a meeting whose home is here.
     Command {
+        meeting: MeetingId,
         fence: Fence,
         command: Command,
         from: Events,
     },
-    Opened {
-        session: SessionId,
-        seat: ParticipantId,
-        outlet: Outlet,
+    /// Whose session it is that was asked for.
+    Known {
+        session: SessionKey,
+        who: Result<(MeetingId, ParticipantId), Code>,
     },
-    Closed {
-        session: SessionId,
-        code: Code,
-    },
-    Frame {
-        session: SessionId,
-        kind: Kind,
-        frame: Frame,
-    },
-    KeyFrameWanted {
-        session: SessionId,
-        track: TrackId,
-    },
+    /// From another shard.
+    Hops(Vec<Hop>),
+    /// Tell participants to go elsewhere.
+    Drain,
+    /// Close everything.
+    Stop,
 }
 
-/// What a meeting gives to one of its sessions.
-pub(crate) enum ToSession {
-    Frame {
-        kind: Kind,
-        header: Header,
-        bytes: Bytes,
-    },
-    End(TrackId),
-    KeyFrameWanted {
-        track: TrackId,
-        layer: u8,
-    },
-    Close(Code),
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Session(usize),
+    Meeting(MeetingId),
+    Tell,
 }
 
-/// The way to one session. Never waits.
-pub(crate) struct Outlet {
-    pub(crate) inbox: mpsc::Sender<ToSession>,
-    /// It does not even take what is given to it: cut it off.
-    pub(crate) overrun: CancellationToken,
-}
-
-impl Outlet {
-    fn give(&self, what: ToSession) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.inbox.try_send(what) {
-            self.overrun.cancel();
-        }
-    }
-}
-
-struct Shard {
+/// One shard.
+pub(crate) struct Shard {
     shared: Arc<Shared>,
-    meeting: MeetingId,
-    core: Forwarder<Bytes>,
-    deliveries: Vec<Delivery<Bytes>>,
-    outlets: BTreeMap<SessionId, Outlet>,
-    /// The newest owner that has spoken, and when.
-    controller: Option<(Fence, Events)>,
-    heard: Duration,
-    over: bool,
-    kept: (usize, usize),
-}
-
-#[tracing::instrument(skip_all, fields(meeting_id = %meeting))]
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    meeting: MeetingId,
-    mut events: mpsc::Receiver<Event>,
-) {
-    let mut shard = Shard {
-        meeting,
-        core: Forwarder::new(forwarder::Config::default()),
-        deliveries: Vec::new(),
-        outlets: BTreeMap::new(),
-        controller: None,
-        heard: shared.now(),
-        over: false,
-        kept: (0, 0),
-        shared,
-    };
-    tracing::debug!("meeting opened");
-    let stopping = shard.shared.stopping.clone();
-    loop {
-        let look = shard.shared.now() + LOOK;
-        let wake = shard.core.deadline().unwrap_or(look).min(look);
-        let event = tokio::select! {
-            event = events.recv() => event,
-            () = tokio::time::sleep_until(shard.shared.origin + wake) => None,
-            () = stopping.cancelled() => break,
-        };
-        let now = shard.shared.now();
-        match event {
-            Some(event) => shard.take(now, event),
-            None => shard.core.handle(now, Input::Tick),
-        }
-        shard.perform(now);
-        if shard.is_needless(now) && shard.shared.directory.forget(meeting, &mut events) {
-            break;
-        }
-    }
-    // Its tickets open nothing any more. A handler that stops leaves that, or it
-    // would tell its sessions that the meeting has ended.
-    if !stopping.is_cancelled() {
-        let fence = shard
-            .controller
-            .as_ref()
-            .map_or(Fence(0), |(fence, _)| *fence);
-        let (now, command) = (shard.shared.now(), Command::Over);
-        shard.core.handle(now, Input::Command { fence, command });
-        shard.perform(now);
-    }
-    shard.kept(0, 0);
-    tracing::debug!("meeting closed");
+    index: usize,
+    reach: Reach,
+    meetings: BTreeMap<MeetingId, Meeting>,
+    touched: Vec<MeetingId>,
+    /// Requests whose answer is awaited, and their traces.
+    asked: BTreeMap<SessionKey, TraceContext>,
+    timers: Timers<Due>,
+    upward: Upward,
+    tally: Tally,
+    tell_at: Duration,
+    stopping: bool,
 }
 
 impl Shard {
-    fn take(&mut self, now: Duration, event: Event) {
-        let input = match event {
-            Event::Frame {
-                session,
-                kind,
-                frame,
-            } => return self.frame(now, session, kind, frame),
-            Event::Command {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
+        let shards = shared.shards;
+        Self {
+            index,
+            reach: Reach::new(shared.clone(), index, shards),
+            meetings: BTreeMap::new(),
+            touched: Vec::new(),
+            asked: BTreeMap::new(),
+            timers: Timers::default(),
+            upward: Upward::default(),
+            tally: Tally::default(),
+            tell_at: Duration::ZERO,
+            stopping: false,
+            shared,
+        }
+    }
+}
+
+type Io<'a> = plane::Io<'a, Message>;
+
+impl plane::App for Shard {
+    type Message = Message;
+
+    fn event(&mut self, io: &mut Io<'_>, key: SessionKey, event: WtEvent) {
+        let now = self.shared.at(io.now());
+        match event {
+            WtEvent::Requested(request) => self.requested(io, key, &request),
+            WtEvent::Closed(reason) => self.closed(now, key, &reason),
+            event => {
+                let Self {
+                    shared,
+                    reach,
+                    tally,
+                    upward,
+                    ..
+                } = self;
+                let (Some(session), Some(wt)) = (reach.at(key), io.session(key)) else {
+                    return;
+                };
+                let done = match event {
+                    WtEvent::Stream {
+                        stream,
+                        bidirectional,
+                    } => {
+                        session.opened(now, wt, stream, bidirectional);
+                        session.readable(now, shared, tally, wt, stream, upward)
+                    }
+                    WtEvent::Readable(stream) => {
+                        session.readable(now, shared, tally, wt, stream, upward)
+                    }
+                    WtEvent::Datagram(bytes) => {
+                        session.datagram(now, shared, tally, wt, bytes, upward)
+                    }
+                    WtEvent::Drained { stream, bytes } => {
+                        session.drained(now, stream, bytes);
+                        Ok(())
+                    }
+                    WtEvent::Delivered(stream) => {
+                        session.outgoing().delivered(stream);
+                        Ok(())
+                    }
+                    WtEvent::Stopped { stream, .. } => {
+                        session.outgoing().stopped(now, stream);
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                };
+                if let Err(code) = done {
+                    session.ending.get_or_insert(code);
+                }
+                self.reach.touch(key.slot());
+                self.bring(now, key);
+            }
+        }
+    }
+
+    fn message(&mut self, io: &mut Io<'_>, message: Message) {
+        let now = self.shared.at(io.now());
+        match message {
+            Message::Command {
+                meeting,
                 fence,
                 command,
                 from,
             } => {
-                if self
-                    .controller
-                    .as_ref()
-                    .is_some_and(|(newest, _)| fence < *newest)
-                {
-                    self.refuse_fence(&from);
-                    return;
-                }
-                self.controller = Some((fence, from));
-                self.heard = now;
-                Input::Command { fence, command }
+                let event = Event::Command {
+                    fence,
+                    command,
+                    from,
+                };
+                self.happens(now, meeting, event);
             }
-            Event::Opened {
-                session,
-                seat,
-                outlet,
-            } => {
-                self.outlets.insert(session, outlet);
-                Input::SessionOpened { session, seat }
+            Message::Known { session, who } => self.known(io, session, who),
+            Message::Hops(hops) => {
+                for hop in hops {
+                    self.hopped(now, hop);
+                }
             }
-            Event::Closed { session, code } => {
-                self.outlets.remove(&session);
-                Input::SessionClosed { session, code }
+            Message::Drain => {
+                for session in self.reach.all() {
+                    session.drains = true;
+                }
+                self.touch_all();
             }
-            Event::KeyFrameWanted { session, track } => Input::KeyFrameWanted { session, track },
-        };
-        self.core.handle(now, input);
-    }
-
-    fn frame(&mut self, now: Duration, session: SessionId, kind: Kind, frame: Frame) {
-        let Self {
-            core,
-            deliveries,
-            outlets,
-            ..
-        } = self;
-        let taken = core.on_frame(now, session, kind, &frame.header, &frame.bytes, deliveries);
-        if let Err(code) = taken {
-            measure::refused("frame", code);
-            tracing::trace!(session = session.0, code = code.name(), "frame refused");
-        }
-        for delivery in deliveries.drain(..) {
-            give(outlets, delivery);
-        }
-    }
-
-    fn perform(&mut self, now: Duration) {
-        while let Some(output) = self.core.poll() {
-            match output {
-                Output::Deliver(delivery) => give(&self.outlets, delivery),
-                Output::End { session, track } => self.tell(session, ToSession::End(track)),
-                Output::KeyFrameWanted {
-                    session,
-                    track,
-                    layer,
-                } => {
-                    measure::key_frame_request();
-                    self.tell(session, ToSession::KeyFrameWanted { track, layer });
+            Message::Stop => {
+                self.stopping = true;
+                for session in self.reach.all() {
+                    session.ending.get_or_insert(Code::Draining);
                 }
-                Output::Close { session, code } => {
-                    self.tell(session, ToSession::Close(code));
-                    self.outlets.remove(&session);
+                self.touch_all();
+                for (key, _) in std::mem::take(&mut self.asked) {
+                    self.refuse(io, key, Code::Draining);
                 }
-                Output::Refused { session, code } => {
-                    measure::refused("request", code);
-                    tracing::debug!(session = session.0, code = code.name(), "request refused");
-                }
-                Output::TicketKnown { ticket, seat } => {
-                    let of = Some((self.meeting, seat));
-                    self.shared.directory.ticket(ticket, of);
-                }
-                Output::TicketGone { ticket } => self.shared.directory.ticket(ticket, None),
-                Output::SeatConnected { seat } => {
-                    let seat = Bytes::copy_from_slice(&seat.0);
-                    self.report(Body::SeatConnected(SeatConnected { seat }));
-                }
-                Output::SeatDisconnected { seat, code } => {
-                    let (seat, code) = (Bytes::copy_from_slice(&seat.0), code.number());
-                    self.report(Body::SeatDisconnected(SeatDisconnected { seat, code }));
-                }
-                Output::FenceRefused { newest } => {
-                    let newest = newest.0;
-                    self.report(Body::FenceRefused(FenceRefused { newest }));
-                }
-                Output::Over => self.over = true,
             }
         }
-        let (_, tracks, cached) = self.core.sizes();
-        self.kept(tracks, cached);
-        if self.core.is_idle() {
-            // The seats of a meeting come before its sessions or after; a moment later
-            // there is nothing left to wait for.
-            self.over |= self.controller.is_some() && now >= self.heard + LOOK;
-        }
     }
 
-    fn tell(&self, session: SessionId, what: ToSession) {
-        if let Some(outlet) = self.outlets.get(&session) {
-            outlet.give(what);
+    fn settle(&mut self, io: &mut Io<'_>) {
+        let now = self.shared.at(io.now());
+        while let Some((at, due)) = self.timers.due(now) {
+            self.due(io, now, at, due);
         }
+        // What ends a session may change its meeting, and what ends a meeting its sessions.
+        loop {
+            if let Some(slot) = self.reach.touched.pop() {
+                self.settle_session(io, now, slot);
+            } else if let Some(id) = self.touched.pop() {
+                self.settle_meeting(now, id);
+            } else {
+                break;
+            }
+        }
+        self.reach
+            .send(|shard, hops| match io.offer(shard, Message::Hops(hops)) {
+                Err(Message::Hops(back)) => Err(back),
+                _ => Ok(()),
+            });
     }
 
-    /// Tells the meeting's controller; one that does not listen learns it when it
-    /// says everything anew.
-    fn report(&self, body: Body) {
-        if let Some((_, events)) = &self.controller
-            && events.try_send(Ok(self.event(body))).is_err()
-        {
-            tracing::debug!("the meeting controller does not listen");
+    fn deadline(&self) -> Option<Instant> {
+        if self.reach.is_held_up() {
+            return Some(Instant::now() + AGAIN);
         }
-    }
-
-    fn refuse_fence(&self, from: &Events) {
-        let newest = self.controller.as_ref().map_or(0, |(newest, _)| newest.0);
-        measure::refused("command", Code::FenceStale);
-        let event = self.event(Body::FenceRefused(FenceRefused { newest }));
-        if from.try_send(Ok(event)).is_err() {
-            tracing::debug!("a former meeting controller does not listen");
-        }
-    }
-
-    fn event(&self, body: Body) -> MediaEvent {
-        MediaEvent {
-            meeting_id: Bytes::copy_from_slice(&self.meeting.0),
-            body: Some(body),
-        }
-    }
-
-    fn is_needless(&self, now: Duration) -> bool {
-        let forgotten = now >= self.heard + self.shared.config.forget_after;
-        self.outlets.is_empty() && (self.over || forgotten)
-    }
-
-    fn kept(&mut self, tracks: usize, cached: usize) {
-        if self.kept != (tracks, cached) {
-            let (had_tracks, had_cached) = self.kept;
-            measure::kept(
-                tracks as f64 - had_tracks as f64,
-                cached as f64 - had_cached as f64,
-            );
-            self.kept = (tracks, cached);
-        }
+        self.timers.next().map(|at| self.shared.origin + at)
     }
 }
 
-fn give(outlets: &BTreeMap<SessionId, Outlet>, delivery: Delivery<Bytes>) {
-    if let Some(outlet) = outlets.get(&delivery.session) {
-        outlet.give(ToSession::Frame {
-            kind: delivery.kind,
-            header: delivery.header,
-            bytes: delivery.payload,
+impl Shard {
+    fn requested(&mut self, io: &mut Io<'_>, key: SessionKey, request: &Request) {
+        self.shared.came();
+        let trace = request.parameter(TRACEPARENT);
+        let trace = TraceContext::continued(trace.as_deref().or(request.header(TRACEPARENT)));
+        let credential = match door::look(&self.shared, request) {
+            Ok(credential) => credential,
+            Err(Refusal::Status(status)) => {
+                measure::refused("session", Code::NotFound);
+                let now = io.now();
+                if let Some(wt) = io.session(key) {
+                    wt.refuse(now, status);
+                }
+                return;
+            }
+            Err(Refusal::Code(code)) => {
+                told_off(&trace, code);
+                return self.refuse(io, key, code);
+            }
+        };
+        if self.stopping {
+            return self.refuse(io, key, Code::Draining);
+        }
+        let carried = request.parameter(CARRIED);
+        let carried = carried.and_then(|bps| bps.parse().ok());
+        if let (Some(bps), Some(wt)) = (carried, io.session(key)) {
+            wt.path(|path| path.hear_of(Bitrate::from_bps(bps)));
+        }
+        self.asked.insert(key, trace);
+        let (shared, inlet) = (self.shared.clone(), io.inlet());
+        self.shared.runtime.spawn(async move {
+            let who = door::authenticate(&shared, credential).await;
+            // Refused only where the handler has stopped.
+            let _ = inlet.send(Message::Known { session: key, who }).await;
         });
     }
+
+    fn refuse(&mut self, io: &mut Io<'_>, key: SessionKey, code: Code) {
+        let now = io.now();
+        if let Some(wt) = io.session(key) {
+            wt.accept();
+            wt.close(now, code.number(), code.name());
+        }
+    }
+
+    fn known(
+        &mut self,
+        io: &mut Io<'_>,
+        key: SessionKey,
+        who: Result<(MeetingId, ParticipantId), Code>,
+    ) {
+        let Some(trace) = self.asked.remove(&key) else {
+            return;
+        };
+        let (meeting, seat) = match who {
+            Ok(who) => who,
+            Err(code) => {
+                told_off(&trace, code);
+                return self.refuse(io, key, code);
+            }
+        };
+        let now = self.shared.at(io.now());
+        let Some(wt) = io.session(key) else { return };
+        wt.accept();
+        let span = tracing::info_span!(
+            "media session",
+            meeting_id = %meeting,
+            participant_id = %seat,
+            trace_id = %trace.trace_id(),
+            span_id = %trace.span_id(),
+        );
+        let id = self.reach.number(key);
+        span.in_scope(|| tracing::info!(session = id.0, "media session opened"));
+        let session = Session::new(now, &self.shared, id, key, meeting, span);
+        self.reach.insert(session);
+        let session = id;
+        self.happens(now, meeting, Event::Opened { session, seat });
+    }
+
+    /// The connection is gone, and with it, if it still was, the session.
+    fn closed(&mut self, now: Duration, key: SessionKey, reason: &CloseReason) {
+        self.shared.went();
+        self.asked.remove(&key);
+        if let Some(session) = self.reach.remove(key) {
+            self.ended(now, &session, code_of(reason));
+        }
+    }
+
+    fn ended(&mut self, now: Duration, session: &Session, code: Code) {
+        measure::session_closed(code);
+        let id = session.id;
+        session.span.in_scope(|| {
+            tracing::info!(session = id.0, code = code.name(), "media session closed");
+        });
+        let closed = Event::Closed { session: id, code };
+        self.happens(now, session.meeting, closed);
+    }
+
+    /// Brings what a session wants to its meeting.
+    fn bring(&mut self, now: Duration, key: SessionKey) {
+        if self.upward.frames.is_empty() && self.upward.wanted.is_empty() {
+            return;
+        }
+        let Some(session) = self.reach.at(key) else {
+            return;
+        };
+        let (meeting, session) = (session.meeting, session.id);
+        let mut upward = std::mem::take(&mut self.upward);
+        for taken in upward.frames.drain(..) {
+            self.happens(now, meeting, Event::Frame { session, taken });
+        }
+        for wanted in upward.wanted.drain(..) {
+            let event = match wanted {
+                Wanted::KeyFrame(track) => Event::KeyFrameWanted { session, track },
+                Wanted::Demand(views) => Event::Demand { session, views },
+                Wanted::Path(estimate, loss) => Event::Path {
+                    session,
+                    estimate,
+                    loss,
+                },
+            };
+            self.happens(now, meeting, event);
+        }
+        // Its memory is used again.
+        self.upward = upward;
+    }
+
+    /// Something happens to a meeting, here or at its home.
+    fn happens(&mut self, now: Duration, meeting: MeetingId, event: Event) {
+        let shard = home(meeting, self.shared.shards);
+        if shard != self.index {
+            return self.reach.hop(shard, Hop::Meeting { meeting, event });
+        }
+        let there = self.meetings.entry(meeting).or_insert_with(|| {
+            self.shared.meetings.fetch_add(1, Ordering::Relaxed);
+            Meeting::new(now, meeting)
+        });
+        there.take(now, event, &mut self.reach);
+        if !std::mem::replace(&mut there.touched, true) {
+            self.touched.push(meeting);
+        }
+    }
+
+    fn hopped(&mut self, now: Duration, hop: Hop) {
+        match hop {
+            Hop::Meeting { meeting, event } => self.happens(now, meeting, event),
+            Hop::Session { session, what } => self.reach.told(now, session, what),
+            Hop::Frame {
+                kind,
+                header,
+                packet,
+                to,
+            } => {
+                for session in to {
+                    let payload = packet.clone();
+                    let delivery = Delivery {
+                        session,
+                        kind,
+                        header,
+                        payload,
+                    };
+                    self.reach.deliver(now, delivery);
+                }
+            }
+        }
+    }
+
+    fn touch_all(&mut self) {
+        let slots: Vec<_> = self.reach.all().map(|session| session.key.slot()).collect();
+        for slot in slots {
+            self.reach.touch(slot);
+        }
+    }
+
+    fn due(&mut self, io: &mut Io<'_>, now: Duration, at: Duration, due: Due) {
+        match due {
+            Due::Session(slot) => {
+                let Self {
+                    shared,
+                    reach,
+                    tally,
+                    upward,
+                    ..
+                } = self;
+                let Some(session) = reach.place(slot) else {
+                    return;
+                };
+                session.armed.looked(at);
+                let key = session.key;
+                if let Some(wt) = io.session(key)
+                    && let Err(code) = session.tick(now, shared, tally, wt, upward)
+                {
+                    session.ending.get_or_insert(code);
+                }
+                self.reach.touch(slot);
+                self.bring(now, key);
+            }
+            Due::Meeting(id) => {
+                let Some(meeting) = self.meetings.get_mut(&id) else {
+                    return;
+                };
+                meeting.armed.looked(at);
+                if meeting.deadline() <= now {
+                    meeting.tick(now, &mut self.reach);
+                }
+                if !std::mem::replace(&mut meeting.touched, true) {
+                    self.touched.push(id);
+                }
+            }
+            Due::Tell => self.tally.tell(),
+        }
+    }
+
+    /// Does what a session has to do now, and says when it must be looked at again.
+    fn settle_session(&mut self, io: &mut Io<'_>, now: Duration, slot: usize) {
+        let Self {
+            shared,
+            reach,
+            tally,
+            timers,
+            upward,
+            ..
+        } = self;
+        let Some(session) = reach.place(slot) else {
+            return;
+        };
+        session.touched = false;
+        let key = session.key;
+        if let Some(wt) = io.session(key)
+            && let Err(code) = session.perform(now, shared, tally, wt, upward)
+        {
+            session.ending.get_or_insert(code);
+        }
+        let Some(code) = session.ending else {
+            let at = session.deadline();
+            timers.arm(&mut session.armed, at, Due::Session(slot));
+            if self.tell_at <= now {
+                self.tell_at = now + TELL;
+                let mut once = Default::default();
+                timers.arm(&mut once, Some(self.tell_at), Due::Tell);
+            }
+            return self.bring(now, key);
+        };
+        let at = io.now();
+        if let Some(wt) = io.session(key) {
+            wt.close(at, code.number(), code.name());
+        }
+        if let Some(session) = self.reach.remove(key) {
+            self.ended(now, &session, code);
+        }
+    }
+
+    fn settle_meeting(&mut self, now: Duration, id: MeetingId) {
+        let Some(meeting) = self.meetings.get_mut(&id) else {
+            return;
+        };
+        meeting.touched = false;
+        meeting.count();
+        // A handler that stops leaves that, or it would tell its sessions that the meeting has ended.
+        if meeting.is_needless(now, self.shared.config.forget_after) && !self.stopping {
+            meeting.end(now, &mut self.reach);
+            self.meetings.remove(&id);
+            self.shared.meetings.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let at = Some(meeting.deadline());
+        self.timers.arm(&mut meeting.armed, at, Due::Meeting(id));
+    }
+}
+
+fn told_off(trace: &TraceContext, code: Code) {
+    measure::refused("session", code);
+    tracing::info!(
+        trace_id = %trace.trace_id(),
+        code = code.name(),
+        "media session refused"
+    );
 }

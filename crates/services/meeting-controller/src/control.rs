@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use darktower_cluster::grpc::{status, trace_of};
 use darktower_cluster::rpc::meeting_controller_server::MeetingController;
-use darktower_cluster::rpc::{DescribeRequest, Description, EndReply, EndRequest};
+use darktower_cluster::rpc::{
+    DescribeRequest, Description, EndReply, EndRequest, HoldReply, HoldRequest,
+};
 use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, ParticipantId};
 use darktower_wire::signal;
@@ -51,7 +53,8 @@ impl Control {
             max_participants: record.max_participants,
             key_in_link: record.key_in_link,
         };
-        let events = self.directory()?.open(id, meeting).await?;
+        let opened = self.directory()?.open(id, meeting).await;
+        let events = opened.map_err(|not_here| not_here.code)?;
         let (answer, answered) = oneshot::channel();
         let describe = Event::Describe {
             participant,
@@ -76,12 +79,22 @@ impl Control {
 
     async fn end(&self, request: EndRequest) -> Result<EndReply, Code> {
         let id = MeetingId::from_slice(&request.meeting_id).map_err(|_| Code::Malformed)?;
-        let events = self.directory()?.find(id).await?;
+        let found = self.directory()?.find(id).await;
+        let events = found.map_err(|not_here| not_here.code)?;
         let (answer, answered) = oneshot::channel();
         let end = Event::End { answer };
         events.send(end).await.map_err(|_| Code::Unavailable)?;
         answered.await.map_err(|_| Code::Unavailable)?;
         Ok(EndReply {})
+    }
+
+    fn hold(&self, request: &HoldRequest) -> Result<HoldReply, Code> {
+        let id = MeetingId::from_slice(&request.meeting_id).map_err(|_| Code::Malformed)?;
+        let directory = self.directory()?;
+        Ok(HoldReply {
+            node: directory.node().to_vec().into(),
+            holds: directory.holds(id),
+        })
     }
 }
 
@@ -100,6 +113,10 @@ impl MeetingController for Control {
         let span = darktower_cluster::span!("end", trace_of(&request));
         let answer = Control::end(self, request.into_inner());
         answered("end", answer).instrument(span).await
+    }
+
+    async fn hold(&self, request: Request<HoldRequest>) -> Result<Response<HoldReply>, Status> {
+        answered("hold", async { Control::hold(self, request.get_ref()) }).await
     }
 }
 

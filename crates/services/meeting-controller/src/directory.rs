@@ -1,4 +1,4 @@
-//! Which meetings live here, and how they come here: by lease, from the log.
+//! Which meetings live here, and how they come here: by lease (`owner.rs`), from the log.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,12 +12,26 @@ use darktower_wire::signal;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 use crate::shard::{self, Event};
-use crate::{Shared, measure};
+use crate::{Shared, measure, owner};
 
 /// Events that may wait for a meeting.
 const INBOX: usize = 1024;
 
 type Slot = Arc<AsyncMutex<Option<mpsc::Sender<Event>>>>;
+
+/// The meeting cannot be had here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotHere {
+    pub(crate) code: Code,
+    /// Who has it, where that is known.
+    pub(crate) owner: Option<NodeId>,
+}
+
+impl From<Code> for NotHere {
+    fn from(code: Code) -> Self {
+        Self { code, owner: None }
+    }
+}
 
 /// The meetings of this controller.
 pub(crate) struct Directory {
@@ -49,7 +63,7 @@ impl Directory {
     }
 
     /// The meeting, where it lives here or can be taken over from the log.
-    pub(crate) async fn find(&self, id: MeetingId) -> Result<mpsc::Sender<Event>, Code> {
+    pub(crate) async fn find(&self, id: MeetingId) -> Result<mpsc::Sender<Event>, NotHere> {
         self.bring(id, None).await
     }
 
@@ -58,7 +72,7 @@ impl Directory {
         &self,
         id: MeetingId,
         record: signal::Meeting,
-    ) -> Result<mpsc::Sender<Event>, Code> {
+    ) -> Result<mpsc::Sender<Event>, NotHere> {
         self.bring(id, Some(record)).await
     }
 
@@ -66,7 +80,7 @@ impl Directory {
         &self,
         id: MeetingId,
         record: Option<signal::Meeting>,
-    ) -> Result<mpsc::Sender<Event>, Code> {
+    ) -> Result<mpsc::Sender<Event>, NotHere> {
         let slot = self.slots().entry(id).or_default().clone();
         let mut living = slot.lock().await;
         if let Some(events) = living.as_ref().filter(|events| !events.is_closed()) {
@@ -78,12 +92,12 @@ impl Directory {
                 *living = Some(events.clone());
                 Ok(events)
             }
-            Err(code) => {
+            Err(not_here) => {
                 *living = None;
                 drop(living);
                 drop(slot);
                 self.tidy(id);
-                Err(code)
+                Err(not_here)
             }
         }
     }
@@ -92,19 +106,12 @@ impl Directory {
         &self,
         id: MeetingId,
         record: Option<signal::Meeting>,
-    ) -> Result<mpsc::Sender<Event>, Code> {
+    ) -> Result<mpsc::Sender<Event>, NotHere> {
         let shared = self.shared.upgrade().ok_or(Code::Draining)?;
         if shared.draining.is_cancelled() {
-            return Err(Code::Draining);
+            return Err(Code::Draining.into());
         }
-        let lease = self
-            .state
-            .acquire_lease(id, self.node, self.lease_ttl)
-            .await;
-        let lease = lease.map_err(|error| error.code())?;
-        if lease.owner != Some(self.node) {
-            return Err(Code::NotOwner);
-        }
+        let lease = owner::take(&shared, id).await?;
         let meeting = match self.load(&shared, id, record, lease).await {
             Ok(meeting) => meeting,
             Err(code) => {
@@ -112,7 +119,7 @@ impl Directory {
                 if let Err(error) = released {
                     tracing::info!(meeting_id = %id, %error, "a lease was not given back; it will expire");
                 }
-                return Err(code);
+                return Err(code.into());
             }
         };
         let (events, inbox) = mpsc::channel(INBOX);
@@ -159,6 +166,15 @@ impl Directory {
         tracing::info!(meeting_id = %id, fence = lease.fence.0, "meeting opened");
         measure::opened("new");
         Ok(meeting)
+    }
+
+    /// Whether the meeting lives here now.
+    pub(crate) fn holds(&self, id: MeetingId) -> bool {
+        let slot = self.slots().get(&id).cloned();
+        slot.is_some_and(|slot| {
+            let living = slot.try_lock();
+            living.is_ok_and(|living| living.as_ref().is_some_and(|events| !events.is_closed()))
+        })
     }
 
     /// Forgets the slot of a meeting that does not live here, unless somebody is

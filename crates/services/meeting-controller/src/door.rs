@@ -41,12 +41,11 @@ async fn greet(shared: Arc<Shared>, incoming: Incoming) {
     let host = incoming.host().map(str::to_owned);
     match authenticate(&shared, &incoming).await {
         Ok((meeting, credential)) => {
-            let span = tracing::info_span!(
+            let span = darktower_cluster::span!(
                 "session",
+                trace,
                 meeting_id = %meeting,
-                participant_id = %whom(&credential),
-                trace_id = %trace.trace_id(),
-                span_id = %trace.span_id(),
+                participant_id = %whom(&credential)
             );
             let served = async {
                 match incoming.accept().await {

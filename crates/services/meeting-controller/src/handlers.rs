@@ -1,17 +1,20 @@
 //! The media handlers: one long call to each, for all meetings that are on it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use darktower_cluster::grpc;
 use darktower_cluster::rpc::media_handler_client::MediaHandlerClient;
 use darktower_cluster::rpc::{self, MediaCommand, MediaEvent, media_command, media_event};
 use darktower_cluster::trace::TraceContext;
+use darktower_cluster::{Trust, candidate, grpc};
 use darktower_meeting::meeting::MediaOrder;
-use darktower_store::Node;
+use darktower_placement::{CALL_WITHIN, Candidate, HEARTBEAT, Recent, SILENT, Watch};
+use darktower_store::{Node, Service};
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
+use darktower_wire::signal::Layer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_stream::StreamExt;
@@ -23,15 +26,13 @@ use crate::{Shared, measure};
 
 /// Commands that may wait for one handler.
 const COMMANDS: usize = 8192;
-const HEARTBEAT: Duration = Duration::from_millis(250);
-/// A handler silent for this long is called anew.
-const SILENT: Duration = Duration::from_millis(1500);
-const CALL_WITHIN: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_millis(200);
 
-/// All links that are in use.
+/// All links that are in use, and where meetings were placed a moment ago.
 #[derive(Default)]
-pub(crate) struct Handlers(Mutex<BTreeMap<NodeId, Link>>);
+pub(crate) struct Handlers {
+    links: Mutex<BTreeMap<NodeId, Link>>,
+    recent: Mutex<Recent>,
+}
 
 /// The way to one handler. Whoever is on it is told to say everything whenever the
 /// call begins anew; what is said while there is none is lost, and is part of that.
@@ -43,12 +44,52 @@ struct Inner {
     commands: mpsc::Sender<MediaCommand>,
     meetings: Mutex<BTreeMap<MeetingId, mpsc::Sender<Event>>>,
     gone: CancellationToken,
+    watch: Mutex<Watch>,
+    /// Of the watch's time.
+    origin: Instant,
+    /// No media comes through it.
+    deaf: AtomicBool,
 }
 
 impl Handlers {
+    /// Whether calls to this node fail, or no media comes through it.
+    pub(crate) fn is_suspect(&self, node: NodeId) -> bool {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = links.get(&node).filter(|link| !link.0.gone.is_cancelled());
+        link.is_some_and(Link::is_of_no_use)
+    }
+
+    /// One that was of no use is well again: meetings on others that are of none may go there.
+    pub(crate) fn look_again(&self) {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        for link in links.values().filter(|link| link.is_of_no_use()) {
+            link.tell(|| Event::Look);
+        }
+    }
+
+    /// The handlers among these nodes as a placement weighs them: with what was placed on them and is not in their
+    /// reports yet, since the meetings of one that died go on at once and all would see the same idle handler.
+    pub(crate) fn candidates<'a>(&self, now: Duration, nodes: &'a [Node]) -> Vec<Candidate<'a>> {
+        let handlers = nodes.iter().filter(|node| node.service == Service::Media);
+        let mut candidates: Vec<_> = handlers
+            .map(|node| candidate(node, self.is_suspect(node.id)))
+            .collect();
+        self.recent().count_in(now, &mut candidates);
+        candidates
+    }
+
+    /// A meeting is on this handler from now on.
+    pub(crate) fn placed(&self, now: Duration, node: NodeId) {
+        self.recent().meeting(now, node);
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The link to this node; made where there is none.
     pub(crate) fn link(&self, shared: &Arc<Shared>, node: &Node) -> Link {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let known = links
             .get(&node.id)
             .filter(|link| !link.0.gone.is_cancelled());
@@ -61,6 +102,9 @@ impl Handlers {
             commands,
             meetings: Mutex::default(),
             gone: CancellationToken::new(),
+            watch: Mutex::default(),
+            origin: shared.origin,
+            deaf: AtomicBool::new(false),
         }));
         links.retain(|_, link| !link.0.gone.is_cancelled());
         links.insert(node.id, link.clone());
@@ -138,11 +182,19 @@ impl Link {
                 break;
             }
             let called = tokio::select! {
-                called = self.call(&url, &mut to_say) => called,
+                called = self.call(&shared.trust, &url, &mut to_say) => called,
                 () = shared.stopping.cancelled() => break,
             };
             if let Err(error) = called {
                 tracing::info!(handler = %node, %error, "the call to a media handler ended");
+            }
+            let again = self.watch().ended();
+            if again.is_newly_suspect {
+                tracing::warn!(handler = %node, "a media handler does not answer");
+                self.tell(|| Event::Look);
+            }
+            if again.after.is_zero() {
+                continue;
             }
             let rest = async {
                 // What is said meanwhile is said anew at the next call.
@@ -152,7 +204,7 @@ impl Link {
                     }
                 }
             };
-            let over = timeout(RETRY, rest).await;
+            let over = timeout(again.after, rest).await;
             debug_assert!(over.is_err());
         }
         self.0.gone.cancel();
@@ -160,15 +212,17 @@ impl Link {
 
     async fn call(
         &self,
+        trust: &Trust,
         url: &str,
         to_say: &mut mpsc::Receiver<MediaCommand>,
     ) -> Result<(), CallError> {
-        let channel = grpc::connect_lazy(url)?;
+        let channel = grpc::connect_lazy_to(trust, url)?;
         let (commands, stream) = mpsc::channel(64);
         let mut client = MediaHandlerClient::new(channel);
         let call = client.control(ReceiverStream::new(stream));
         let answer = timeout(CALL_WITHIN, call).await;
-        let mut events = answer.map_err(|_| CallError::Silent)??.into_inner();
+        let mut events = answer.map_err(|_| CallError::NotTaken)??.into_inner();
+        self.watch().taken(self.now());
         tracing::info!(handler = %self.0.node, "a media handler is there");
         measure::handler(true);
         self.ask_for_everything();
@@ -185,21 +239,21 @@ impl Link {
     ) -> Result<(), CallError> {
         let mut beat = tokio::time::interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut sequence, mut heard) = (0, Instant::now());
+        let mut sequence = 0;
         loop {
             let command = tokio::select! {
                 biased;
                 event = events.next() => {
-                    heard = Instant::now();
+                    self.watch().heard(self.now());
                     match event {
-                        Some(event) => self.event(event?).await,
+                        Some(event) => self.event(event.map_err(CallError::Broke)?).await,
                         None => return Err(CallError::Ended),
                     }
                     continue;
                 }
                 Some(command) = to_say.recv() => command,
                 _ = beat.tick() => {
-                    if heard.elapsed() > SILENT {
+                    if self.watch().is_silent(self.now()) {
                         return Err(CallError::Silent);
                     }
                     sequence += 1;
@@ -238,18 +292,42 @@ impl Link {
         }
     }
 
+    fn is_of_no_use(&self) -> bool {
+        self.watch().is_suspect() || self.0.deaf.load(Ordering::Relaxed)
+    }
+
+    /// Whether media comes through it, as the probe finds; told to the meetings on it where that has changed.
+    pub(crate) fn set_deaf(&self, deaf: bool) {
+        self.0.deaf.store(deaf, Ordering::Relaxed);
+        if deaf {
+            self.tell(|| Event::Look);
+        }
+    }
+
     /// All meetings here say everything; a busy one's inbox is waited for, but
     /// not by the call.
     fn ask_for_everything(&self) {
         let node = self.0.node;
+        self.tell(move || Event::Sync { node });
+    }
+
+    fn tell(&self, event: impl Fn() -> Event + Send + 'static) {
         let meetings: Vec<_> = self.meetings().values().cloned().collect();
         tokio::spawn(async move {
             for events in meetings {
-                if events.send(Event::Sync { node }).await.is_err() {
-                    tracing::debug!("a meeting went away before its handler came");
+                if events.send(event()).await.is_err() {
+                    tracing::debug!("a meeting went away before it heard of its handler");
                 }
             }
         });
+    }
+
+    fn now(&self) -> Duration {
+        self.0.origin.elapsed()
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.0.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn meetings(&self) -> MutexGuard<'_, BTreeMap<MeetingId, mpsc::Sender<Event>>> {
@@ -267,10 +345,14 @@ enum CallError {
     Url(#[from] grpc::BadUrl),
     #[error(transparent)]
     Status(#[from] tonic::Status),
+    #[error("it does not take the call")]
+    NotTaken,
     #[error("it does not answer")]
     Silent,
     #[error("it hung up")]
     Ended,
+    #[error("the call broke: {0}")]
+    Broke(tonic::Status),
 }
 
 fn command(
@@ -307,12 +389,14 @@ fn body(order: MediaOrder) -> media_command::Body {
             track,
             seat,
             video,
+            screen,
             layers,
         } => Body::Track(rpc::Track {
             id: track.0,
             seat: seat.to_vec().into(),
             video,
-            layers,
+            screen,
+            layers: layers.into_iter().map(track_layer).collect(),
         }),
         MediaOrder::TrackGone { track } => Body::TrackGone(rpc::TrackGone { id: track.0 }),
         MediaOrder::Subscription {
@@ -325,5 +409,14 @@ fn body(order: MediaOrder) -> media_command::Body {
             wanted,
         }),
         MediaOrder::MeetingOver => Body::MeetingOver(rpc::MeetingOver {}),
+    }
+}
+
+fn track_layer(layer: Layer) -> rpc::TrackLayer {
+    rpc::TrackLayer {
+        width_px: layer.width_px,
+        height_px: layer.height_px,
+        max_bitrate_bps: layer.max_bitrate_bps,
+        temporal_layers: layer.temporal_layers,
     }
 }

@@ -17,8 +17,11 @@ mod config;
 mod control;
 mod directory;
 mod door;
+mod elsewhere;
 mod handlers;
 mod measure;
+mod owner;
+mod probe;
 mod session;
 mod shard;
 
@@ -29,7 +32,7 @@ use std::time::Duration;
 
 use darktower_cluster::rpc::meeting_controller_server::MeetingControllerServer;
 use darktower_cluster::token::{ReplayCache, Verifier};
-use darktower_cluster::{Registration, Timing, grpc};
+use darktower_cluster::{Registration, Timing, Trust, grpc};
 use darktower_net::{BindError, Certs, Server};
 use darktower_store::{Node, Service, StateStore};
 use darktower_wire::ids::NodeId;
@@ -63,6 +66,8 @@ pub struct Deps {
     pub certs: Certs,
     /// This instance.
     pub node: NodeId,
+    /// Whom it speaks gRPC with.
+    pub trust: Trust,
 }
 
 /// Why the service could not start.
@@ -88,6 +93,7 @@ pub enum StartError {
 struct Shared {
     config: Config,
     verifier: Arc<Verifier>,
+    trust: Trust,
     replays: ReplayCache,
     directory: Directory,
     handlers: Handlers,
@@ -140,7 +146,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
     let late = service.shared();
     let routes = tonic::service::Routes::new(MeetingControllerServer::new(service));
     let listen = config.grpc_listen;
-    let grpc = grpc::serve(listen, routes).await;
+    let grpc = grpc::serve_to(&deps.trust, listen, routes).await;
     let grpc = grpc.map_err(|source| StartError::Grpc {
         addr: listen,
         source,
@@ -152,7 +158,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         config
             .grpc_url
             .clone()
-            .unwrap_or_else(|| grpc::url(grpc_addr)),
+            .unwrap_or_else(|| grpc::url_in(&deps.trust, grpc_addr)),
         config
             .public_url
             .clone()
@@ -170,6 +176,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         directory: Directory::new(deps.node, state, config.lease_ttl, shared.clone()),
         config,
         verifier: deps.verifier,
+        trust: deps.trust,
         handlers: Handlers::default(),
         nodes: registration.nodes(),
         origin: Instant::now(),
@@ -183,6 +190,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
     late.get_or_init(|| shared.clone());
     let tasks = vec![
         tokio::spawn(door::run(shared.clone(), server.clone())),
+        tokio::spawn(probe::run(shared.clone())),
         tokio::spawn(upkeep(shared.clone(), registration.clone(), deps.certs)),
     ];
     tracing::info!(node_id = %deps.node, %addr, %grpc_addr, "meeting controller started");

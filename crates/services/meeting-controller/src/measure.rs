@@ -28,6 +28,15 @@ pub(crate) fn refused(what: &'static str, code: Code) {
     counter!("darktower_meeting_refused_total", "what" => what, "code" => code.name()).increment(1);
 }
 
+/// No media comes through a handler, or again.
+pub(crate) fn deaf(deaf: bool) {
+    let gauge = gauge!("darktower_meeting_handlers_deaf");
+    match deaf {
+        true => gauge.increment(1.0),
+        false => gauge.decrement(1.0),
+    }
+}
+
 /// A session ended.
 pub(crate) fn session_closed(code: Code) {
     counter!("darktower_meeting_sessions_closed_total", "code" => code.name()).increment(1);

@@ -1,5 +1,6 @@
 //! One signalling session: messages in, messages out.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,15 +9,16 @@ use darktower_cluster::trace::TraceContext;
 use darktower_meeting::meeting::{Credential, Entropy, SessionId};
 use darktower_net::{CloseReason, ClosedBy, RecvStream, SendStream, Session};
 use darktower_wire::framing::{self, FramingError, MAX_SIGNAL};
-use darktower_wire::ids::MeetingId;
-use darktower_wire::signal::{ClientMessage, ServerMessage};
+use darktower_wire::ids::{MeetingId, NodeId};
+use darktower_wire::signal::{self, ClientMessage, ServerMessage, server_message};
 use darktower_wire::{Code, DecodeError};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::directory::NotHere;
 use crate::shard::{Event, Outlet};
-use crate::{Shared, measure};
+use crate::{Shared, elsewhere, measure};
 
 /// Messages that may wait for a session that reads slowly.
 const OUTGOING: usize = 512;
@@ -39,8 +41,17 @@ pub(crate) async fn serve(
     trace: TraceContext,
     host: Option<String>,
 ) {
-    let code = match open(shared, &session, meeting, credential, trace, host).await {
-        Ok(code) | Err(code) => code,
+    let code = match shared.directory.find(meeting).await {
+        Ok(events) => {
+            let opened = open(shared, &session, events, credential, trace, host).await;
+            opened.unwrap_or_else(|code| code)
+        }
+        Err(NotHere { code, owner }) => {
+            if let Some(owner) = owner {
+                show_the_way(shared, &session, owner, host.as_deref()).await;
+            }
+            code
+        }
     };
     // Does nothing where the peer has closed it.
     session.close(code.number(), code.name());
@@ -55,12 +66,11 @@ pub(crate) async fn serve(
 async fn open(
     shared: &Shared,
     session: &Session,
-    meeting: MeetingId,
+    events: mpsc::Sender<Event>,
     credential: Credential,
     trace: TraceContext,
     host: Option<String>,
 ) -> Result<Code, Code> {
-    let events = shared.directory.find(meeting).await?;
     let bytes = || random_bytes().map_err(|_| Code::Internal);
     let entropy = Entropy {
         resume: bytes()?,
@@ -83,9 +93,16 @@ async fn open(
         trace,
     };
     events.send(opened).await.map_err(|_| Code::Unavailable)?;
+    let mut conversation = pin!(converse(shared, session, id, &events, to_say));
     let code = tokio::select! {
-        reason = session.closed() => code_of(&reason),
-        code = converse(shared, session, id, &events, to_say) => code,
+        reason = session.closed() => {
+            // What was said before the close still counts: a leave comes right ahead of it.
+            if timeout(LINGER, conversation).await.is_err() {
+                tracing::debug!("the last messages were not read in time");
+            }
+            code_of(&reason)
+        }
+        code = &mut conversation => code,
         () = overrun.cancelled() => Code::SlowReader,
         () = shared.stopping.cancelled() => Code::Draining,
     };
@@ -94,6 +111,34 @@ async fn open(
         tracing::debug!("the meeting went before its session");
     }
     Ok(code)
+}
+
+/// Tells where the meeting is, on the stream that the participant opens.
+async fn show_the_way(shared: &Shared, session: &Session, owner: NodeId, host: Option<&str>) {
+    let nodes = shared.nodes.borrow().clone();
+    let Some(node) = nodes.iter().find(|node| node.id == owner) else {
+        return;
+    };
+    let mut elsewhere = signal::Elsewhere {
+        controllers: vec![elsewhere::of(node)],
+        moved: true,
+    };
+    if let Some(host) = host {
+        elsewhere::make_reachable(&mut elsewhere, host);
+    }
+    let message = ServerMessage {
+        body: Some(server_message::Body::Elsewhere(elsewhere)),
+        ..ServerMessage::default()
+    };
+    let told = async {
+        let (mut send, _recv) = session.accept_bi().await.ok()?;
+        send.write(framing::encode(&message)).await.ok()?;
+        send.finish().ok()?;
+        send.delivered().await.ok()
+    };
+    if !matches!(timeout(LINGER, told).await, Ok(Some(_))) {
+        tracing::debug!("one who came to the wrong controller may not know the right one");
+    }
 }
 
 fn code_of(reason: &CloseReason) -> Code {
@@ -121,18 +166,28 @@ async fn converse(
         Ok(Err(reason)) => return code_of(&reason),
         Err(_) => return Code::AuthenticationTimeout,
     };
+    let mut listening = pin!(listen(within, &mut recv, id, events));
     tokio::select! {
-        code = speak(shared, &mut send, &mut to_say) => code,
+        // A stream that takes no more may still hold what was said on it.
+        said = speak(shared, &mut send, &mut to_say) => match said {
+            Ok(code) => code,
+            Err(StreamGone) => timeout(LINGER, listening)
+                .await
+                .unwrap_or(Code::ConnectionLost),
+        },
         // It ends only by a close that goes the other way, after what was said.
-        code = listen(within, &mut recv, id, events) => code,
+        code = &mut listening => code,
     }
 }
+
+/// The stream takes no more.
+struct StreamGone;
 
 async fn speak(
     shared: &Shared,
     send: &mut SendStream,
     to_say: &mut mpsc::Receiver<Outgoing>,
-) -> Code {
+) -> Result<Code, StreamGone> {
     let patience = shared.config.reader_patience;
     loop {
         match to_say.recv().await {
@@ -142,9 +197,9 @@ async fn speak(
                     Ok(Ok(())) => measure::sent(),
                     Ok(Err(error)) => {
                         tracing::debug!(%error, "the stream is gone");
-                        return Code::ConnectionLost;
+                        return Err(StreamGone);
                     }
-                    Err(_) => return Code::SlowReader,
+                    Err(_) => return Ok(Code::SlowReader),
                 }
             }
             Some(Outgoing::Close(code)) => {
@@ -156,9 +211,9 @@ async fn speak(
                 if !matches!(timeout(LINGER, said).await, Ok(Ok(()))) {
                     tracing::debug!("the last messages may not have arrived");
                 }
-                return code;
+                return Ok(code);
             }
-            None => return Code::Unavailable,
+            None => return Ok(Code::Unavailable),
         }
     }
 }

@@ -7,24 +7,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use darktower_cluster::trace::TraceContext;
 use darktower_meeting::Meeting;
-use darktower_meeting::meeting::{Credential, Entropy, Input, MediaOrder, Output, SessionId};
-use darktower_placement::Candidate;
-use darktower_store::{Node, Service, Written};
+use darktower_meeting::meeting::{
+    Credential, Entropy, Handler, Input, MediaOrder, Output, SessionId,
+};
+use darktower_placement::{Logged, Renewal, Tenure};
+use darktower_store::{Node, Written};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, NodeId, ParticipantId};
-use darktower_wire::signal::{self, ClientMessage, ServerMessage, server_message::Body};
+use darktower_wire::signal::{
+    self, ClientMessage, ServerMessage, client_message, server_message::Body,
+};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::handlers::Link;
 use crate::session::Outgoing;
-use crate::{Shared, measure};
+use crate::{Shared, elsewhere, measure};
 
-/// Deltas on one snapshot, before a new one is written: bounds the log and the
-/// time it takes to come back from it.
-const DELTAS: usize = 256;
+/// Renewing the lease may take so long: participants' pings wait meanwhile, and a store that hangs must not make
+/// them think that their controller is gone.
+const RENEW_WITHIN: Duration = Duration::from_millis(300);
 
 /// What reaches a meeting.
 pub(crate) enum Event {
@@ -57,6 +61,8 @@ pub(crate) enum Event {
     Sync {
         node: NodeId,
     },
+    /// A handler does not answer, or does again.
+    Look,
     /// Somebody with a newer fence owns the meeting.
     Fenced,
 }
@@ -80,15 +86,14 @@ struct Shard {
     shared: Arc<Shared>,
     id: MeetingId,
     meeting: Meeting,
-    fence: Fence,
+    tenure: Tenure,
     events: mpsc::WeakSender<Event>,
     outlets: BTreeMap<SessionId, Outlet>,
     handler: Option<(NodeId, Link)>,
     /// Of the message at hand.
     trace: TraceContext,
-    deltas: usize,
-    /// The log lacks something: a snapshot has to be written.
-    unsaved: bool,
+    /// There is another controller that takes meetings.
+    can_move: bool,
     over: Option<Over>,
 }
 
@@ -114,17 +119,17 @@ pub(crate) fn spawn(
     let id = meeting.id();
     // It outlives by far the join that opened it, so it is no part of that trace.
     let span = tracing::info_span!(parent: None, "meeting", meeting_id = %id);
+    let tenure = Tenure::new(shared.directory.node(), fence);
     let shard = Shard {
         shared: shared.clone(),
         id,
         meeting,
-        fence,
+        tenure,
         events,
         outlets: BTreeMap::new(),
         handler: None,
         trace: TraceContext::root(),
-        deltas: 0,
-        unsaved: false,
+        can_move: false,
         over: None,
     };
     shared.shards.spawn(shard.run(inbox).instrument(span));
@@ -136,7 +141,8 @@ impl Shard {
         let mut renew = tokio::time::interval(self.shared.directory.lease_ttl() / 3);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stopping = self.shared.stopping.clone();
-        self.place(&nodes.borrow_and_update().clone());
+        let draining = self.shared.draining.clone();
+        self.look_around(&nodes.borrow_and_update().clone());
         self.perform().await;
         while self.over.is_none() {
             let deadline = self.meeting.deadline();
@@ -151,11 +157,13 @@ impl Shard {
                 changed = nodes.changed() => match changed {
                     Ok(()) => {
                         let seen = nodes.borrow_and_update().clone();
-                        self.place(&seen);
+                        self.look_around(&seen);
                         self.perform().await;
                     }
                     Err(_) => self.over = Some(Over::Drained),
                 },
+                // Where nobody else can take it, it stays until people have left.
+                () = draining.cancelled(), if self.can_move => self.over = Some(Over::Drained),
                 () = stopping.cancelled() => self.over = Some(Over::Drained),
             }
         }
@@ -184,12 +192,11 @@ impl Shard {
                 self.handle(opened).await;
             }
             Event::Message { session, message } => {
-                if let Ok(trace) = message.traceparent.parse::<TraceContext>() {
-                    self.trace = trace.child();
-                }
                 tracing::debug!(session = session.0, request = message.request, "message");
+                let span = self.enter_trace(&message);
                 let message = *message;
-                self.handle(Input::Message { session, message }).await;
+                let handled = self.handle(Input::Message { session, message });
+                handled.instrument(span).await;
                 measure::handled(began.elapsed());
             }
             Event::Malformed { session, code } => {
@@ -215,7 +222,36 @@ impl Shard {
                 }
             }
             Event::Sync { node } => self.sync(node).await,
-            Event::Fenced => self.over = Some(Over::Lost),
+            Event::Look => {
+                let nodes = self.shared.nodes.borrow().clone();
+                self.look_around(&nodes);
+                self.perform().await;
+            }
+            Event::Fenced => {
+                self.tenure.fenced();
+                self.over = Some(Over::Lost);
+            }
+        }
+    }
+
+    /// From here on the work is of the trace that the message names. The coming
+    /// of a participant is a span of it; all that is said would be many times as
+    /// many, and hangs on whatever the participant calls its own span.
+    fn enter_trace(&mut self, message: &ClientMessage) -> tracing::Span {
+        use client_message::Body;
+        if let Ok(trace) = message.traceparent.parse() {
+            self.trace = trace;
+        }
+        match &message.body {
+            Some(Body::Join(_)) => {
+                self.trace = self.trace.child();
+                darktower_cluster::span!("join", self.trace, meeting_id = %self.id)
+            }
+            Some(Body::Resume(_)) => {
+                self.trace = self.trace.child();
+                darktower_cluster::span!("resume", self.trace, meeting_id = %self.id)
+            }
+            _ => tracing::Span::none(),
         }
     }
 
@@ -240,21 +276,16 @@ impl Shard {
         self.perform().await;
     }
 
-    /// Performs what was decided, in order.
+    /// Performs what was decided, in order. What was decided on a meeting that turns out to
+    /// be another's is told to nobody.
     async fn perform(&mut self) {
         while let Some(output) = self.meeting.poll() {
             match output {
                 Output::Persist(delta) => self.persist(delta).await,
+                _ if self.tenure.is_lost() => {}
                 Output::Media(order) => self.tell_handler(order).await,
                 Output::Send { session, message } => self.send(session, message),
-                Output::Close { session, code } => {
-                    // Dropping the outlet would overtake what waits in it.
-                    if let Some(outlet) = self.outlets.remove(&session)
-                        && outlet.outgoing.try_send(Outgoing::Close(code)).is_err()
-                    {
-                        outlet.overrun.cancel();
-                    }
-                }
+                Output::Close { session, code } => self.close(session, code),
                 Output::Over { ended } => {
                     self.over = Some(match ended {
                         true => Over::Ended,
@@ -263,8 +294,17 @@ impl Shard {
                 }
             }
         }
-        if self.deltas >= DELTAS {
+        if self.tenure.wants_snapshot() {
             self.save().await;
+        }
+    }
+
+    fn close(&mut self, session: SessionId, code: Code) {
+        // Dropping the outlet would overtake what waits in it.
+        if let Some(outlet) = self.outlets.remove(&session)
+            && outlet.outgoing.try_send(Outgoing::Close(code)).is_err()
+        {
+            outlet.overrun.cancel();
         }
     }
 
@@ -279,7 +319,16 @@ impl Shard {
             _ => None,
         };
         if let (Some(assignment), Some(host)) = (assignment, &outlet.host) {
-            assignment.url = reachable(&assignment.url, host);
+            assignment.url = elsewhere::reachable(&assignment.url, host);
+        }
+        let others = match &mut message.body {
+            Some(Body::Lobby(lobby)) => lobby.elsewhere.as_mut(),
+            Some(Body::Joined(joined)) => joined.elsewhere.as_mut(),
+            Some(Body::Elsewhere(elsewhere)) => Some(elsewhere),
+            _ => None,
+        };
+        if let (Some(others), Some(host)) = (others, &outlet.host) {
+            elsewhere::make_reachable(others, host);
         }
         if outlet
             .outgoing
@@ -291,86 +340,163 @@ impl Shard {
     }
 
     async fn persist(&mut self, delta: Bytes) {
-        if self.unsaved {
+        if !self.tenure.appends() {
             return;
         }
         let state = self.shared.directory.state();
-        match state.append_delta(self.id, self.fence, delta).await {
-            Ok(Written::Yes) => self.deltas += 1,
-            Ok(Written::Fenced) => self.over = Some(Over::Lost),
-            Err(error) => {
-                // The meeting goes on; the whole of it is written when the store is back.
-                tracing::warn!(%error, "the meeting's log cannot be written");
-                measure::unsaved();
-                self.unsaved = true;
-            }
-        }
+        let appended = state
+            .append_delta(self.id, self.tenure.fence(), delta)
+            .await;
+        let logged = self.logged(appended, "the meeting's log cannot be written");
+        self.tenure.appended(logged);
+        self.note_loss();
     }
 
     async fn save(&mut self) {
         let state = self.shared.directory.state();
         let snapshot = self.meeting.snapshot();
-        match state.write_snapshot(self.id, self.fence, snapshot).await {
-            Ok(Written::Yes) => {
-                if std::mem::take(&mut self.unsaved) {
-                    tracing::info!("the meeting's log is whole again");
-                }
-                self.deltas = 0;
-            }
-            Ok(Written::Fenced) => self.over = Some(Over::Lost),
+        let written = state
+            .write_snapshot(self.id, self.tenure.fence(), snapshot)
+            .await;
+        let logged = self.logged(written, "the meeting's snapshot cannot be written");
+        if self.tenure.saved(logged) {
+            tracing::info!("the meeting's log is whole again");
+        }
+        self.note_loss();
+    }
+
+    fn logged(&self, written: Result<Written, darktower_store::Error>, failure: &str) -> Logged {
+        match written {
+            Ok(Written::Yes) => Logged::Yes,
+            Ok(Written::Fenced) => Logged::Fenced,
             Err(error) => {
-                tracing::debug!(%error, "the meeting's snapshot cannot be written");
+                match self.tenure.is_unsaved() {
+                    false => tracing::warn!(%error, "{failure}"),
+                    true => tracing::debug!(%error, "{failure}"),
+                }
                 measure::unsaved();
-                self.unsaved = true;
+                Logged::Failed
             }
+        }
+    }
+
+    fn note_loss(&mut self) {
+        if self.tenure.is_lost() {
+            self.over = Some(Over::Lost);
         }
     }
 
     async fn renew(&mut self) {
         let directory = &self.shared.directory;
         let (node, ttl) = (directory.node(), directory.lease_ttl());
-        match directory.state().acquire_lease(self.id, node, ttl).await {
-            Ok(lease) if lease.owner == Some(node) => {
-                if lease.fence != self.fence {
-                    // It had run out and nobody took it.
-                    self.fence = lease.fence;
-                    self.unsaved = true;
-                    if let Some((handler, _)) = &self.handler {
-                        let handler = *handler;
-                        self.sync(handler).await;
-                    }
-                }
-                if self.unsaved {
-                    self.save().await;
+        let lease = directory.state().acquire_lease(self.id, node, ttl);
+        let lease = match timeout(RENEW_WITHIN, lease).await {
+            Ok(Ok(lease)) => Some((lease.owner, lease.fence)),
+            Err(_) => {
+                tracing::debug!("the lease cannot be renewed in time");
+                None
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the lease cannot be renewed");
+                None
+            }
+        };
+        match self.tenure.renewed(lease) {
+            Renewal::Same => {}
+            Renewal::Regained(fence) => {
+                if !self.regain(fence).await {
+                    return;
                 }
             }
-            Ok(_) => self.over = Some(Over::Lost),
-            Err(error) => tracing::debug!(%error, "the lease cannot be renewed"),
+            Renewal::Not => return self.note_loss(),
+        }
+        if self.tenure.is_unsaved() {
+            self.save().await;
+        }
+    }
+
+    /// The lease had run out and is ours again: unless somebody had the meeting meanwhile.
+    /// Whether it is.
+    async fn regain(&mut self, fence: Fence) -> bool {
+        let directory = &self.shared.directory;
+        let log = match directory.state().load_meeting(self.id).await {
+            Ok(log) => log,
+            Err(error) => {
+                // The next renewal finds the same.
+                tracing::debug!(%error, "the meeting's log cannot be read");
+                return false;
+            }
+        };
+        if !self.tenure.regained(fence, log.fence) {
+            directory.release(self.id, fence).await;
+            self.note_loss();
+            return false;
+        }
+        if let Some((handler, _)) = &self.handler {
+            let handler = *handler;
+            self.sync(handler).await;
+        }
+        true
+    }
+
+    /// The nodes are these now.
+    fn look_around(&mut self, nodes: &[Node]) {
+        let others = self.others(nodes, false);
+        self.can_move = !others.is_empty();
+        let now = self.shared.now();
+        self.meeting.handle(now, Input::Elsewhere(others));
+        self.place(nodes);
+    }
+
+    fn others(&self, nodes: &[Node], goes: bool) -> Vec<signal::Controller> {
+        let own = self.shared.directory.node();
+        elsewhere::list(nodes, own, self.id, &self.shared.config.region, goes)
+    }
+
+    /// Who has the meeting instead, and then the others.
+    async fn owner_first(&self) -> Vec<signal::Controller> {
+        let nodes = self.shared.nodes.borrow().clone();
+        let mut to = self.others(&nodes, true);
+        match self.shared.directory.state().read_lease(self.id).await {
+            Ok(lease) => {
+                let owner = nodes.iter().find(|node| Some(node.id) == lease.owner);
+                if let Some(owner) = owner.filter(|node| node.id != self.shared.directory.node()) {
+                    let owner = elsewhere::of(owner);
+                    to.retain(|other| other.url != owner.url);
+                    to.insert(0, owner);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the new owner is not known"),
+        }
+        to
+    }
+
+    /// Tells everybody where to go, and closes. Nothing is persisted for it, and it is told
+    /// by one who has lost the meeting as well.
+    fn send_away(&mut self, to: Vec<signal::Controller>, code: Code) {
+        let now = self.shared.now();
+        self.meeting.handle(now, Input::Moved { to, code });
+        while let Some(output) = self.meeting.poll() {
+            match output {
+                Output::Send { session, message } => self.send(session, message),
+                Output::Close { session, code } => self.close(session, code),
+                Output::Persist(_) | Output::Media(_) | Output::Over { .. } => {}
+            }
         }
     }
 
     /// Keeps the meeting on a handler that is there.
     fn place(&mut self, nodes: &[Node]) {
-        let handlers = nodes.iter().filter(|node| node.service == Service::Media);
-        let is_there = |id: NodeId| handlers.clone().any(|node| node.id == id);
-        if self.handler.as_ref().is_some_and(|(id, _)| is_there(*id)) {
+        let candidates = self.shared.handlers.candidates(self.shared.now(), nodes);
+        let region = &self.shared.config.region;
+        let present = self.handler.as_ref().map(|(id, _)| *id);
+        // A meeting that was taken over stays where its frames flow.
+        let current = present.or(self.meeting.handler_node());
+        let best = darktower_placement::keep_or_choose(self.id, &candidates, region, current);
+        if best.is_some() && best == present {
             return;
         }
-        let candidates: Vec<_> = handlers
-            .clone()
-            .map(|node| Candidate {
-                id: node.id,
-                region: &node.region,
-                capacity: node.capacity,
-                load: node.load,
-                draining: node.draining,
-            })
-            .collect();
-        let region = &self.shared.config.region;
-        let best = darktower_placement::rank(self.id, &candidates, region);
-        let chosen = best
-            .first()
-            .and_then(|id| handlers.clone().find(|node| node.id == *id));
+        let chosen = best.and_then(|id| nodes.iter().find(|node| node.id == id));
         let Some(events) = self.events.upgrade() else {
             return;
         };
@@ -379,10 +505,11 @@ impl Shard {
         }
         let assignment = chosen.map(|node| {
             tracing::info!(handler = %node.id, "meeting placed");
+            self.shared.handlers.placed(self.shared.now(), node.id);
             let link = self.shared.handlers.link(&self.shared, node);
             link.enter(self.id, events);
             self.handler = Some((node.id, link));
-            signal::MediaAssignment {
+            let assignment = signal::MediaAssignment {
                 url: node.public_url.clone(),
                 certificate_sha256: node
                     .certificate_sha256
@@ -390,7 +517,9 @@ impl Shard {
                     .map(|hash| Bytes::copy_from_slice(hash))
                     .collect(),
                 ticket: Bytes::new(),
-            }
+            };
+            let node = node.id;
+            Handler { node, assignment }
         });
         self.meeting
             .handle(self.shared.now(), Input::Handler(assignment));
@@ -398,48 +527,56 @@ impl Shard {
 
     async fn tell_handler(&mut self, order: MediaOrder) {
         if let Some((_, link)) = &self.handler {
-            link.say(self.id, self.fence, self.trace, order).await;
+            link.say(self.id, self.tenure.fence(), self.trace, order)
+                .await;
         }
     }
 
     async fn sync(&mut self, node: NodeId) {
         if let Some((_, link)) = self.handler.as_ref().filter(|(id, _)| *id == node) {
             let orders = self.meeting.media_orders();
-            link.sync(self.id, self.fence, self.trace, orders).await;
+            let fence = self.tenure.fence();
+            link.sync(self.id, fence, self.trace, orders).await;
         }
     }
 
     async fn wind_up(mut self) {
         let over = self.over.unwrap_or(Over::Drained);
-        let code = match over {
-            Over::Lost => Code::NotOwner,
-            Over::Drained => Code::Draining,
-            Over::Empty | Over::Ended => Code::Unavailable,
-        };
-        for outlet in std::mem::take(&mut self.outlets).into_values() {
-            if outlet.outgoing.try_send(Outgoing::Close(code)).is_err() {
-                outlet.overrun.cancel();
-            }
-        }
         if let Some((_, link)) = &self.handler {
             link.leave(self.id);
         }
         let shared = self.shared.clone();
         let directory = &shared.directory;
         match over {
-            Over::Lost => {}
+            Over::Lost => {
+                let to = self.owner_first().await;
+                self.send_away(to, Code::NotOwner);
+            }
             Over::Empty => {
-                let forgotten = directory.state().forget_meeting(self.id, self.fence).await;
+                let forgotten = directory
+                    .state()
+                    .forget_meeting(self.id, self.tenure.fence())
+                    .await;
                 if let Err(error) = forgotten {
                     tracing::info!(%error, "the log of an empty meeting was not dropped; it will expire");
                 }
-                directory.release(self.id, self.fence).await;
+                directory.release(self.id, self.tenure.fence()).await;
+                self.send_away(Vec::new(), Code::Unavailable);
             }
-            Over::Ended | Over::Drained => {
-                if self.unsaved {
+            Over::Ended => {
+                if self.tenure.is_unsaved() {
                     self.save().await;
                 }
-                directory.release(self.id, self.fence).await;
+                directory.release(self.id, self.tenure.fence()).await;
+            }
+            Over::Drained => {
+                // Whoever comes to the next controller finds everything there.
+                if self.tenure.is_unsaved() {
+                    self.save().await;
+                }
+                directory.release(self.id, self.tenure.fence()).await;
+                let to = self.others(&shared.nodes.borrow().clone(), true);
+                self.send_away(to, Code::Draining);
             }
         }
         tracing::info!(?over, "meeting closed here");
@@ -452,17 +589,6 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// The URL with a host that the participant can reach, where the node listens on
-/// all addresses and so knows none: the one it reached this controller by.
-fn reachable(url: &str, host: &str) -> String {
-    let host = match host {
-        "localhost" => "127.0.0.1",
-        host => host,
-    };
-    url.replacen("//0.0.0.0", &format!("//{host}"), 1)
-        .replacen("//[::]", &format!("//{host}"), 1)
 }
 
 /// How long a caller waits for a meeting's answer at the most.

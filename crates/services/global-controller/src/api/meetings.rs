@@ -17,6 +17,7 @@ use ring::digest::{SHA256, digest};
 use super::{Json, shapes};
 use crate::access::{Bearer, Host, Peer, reachable};
 use crate::clock::{now_ms, now_s};
+use crate::known::Name;
 use crate::problem::{self, Problem};
 use crate::service::Shared;
 
@@ -44,7 +45,7 @@ pub(super) async fn create(
     Peer(peer): Peer,
     Json(new): Json<shapes::NewMeeting>,
 ) -> Result<Response, Problem> {
-    shared.limits.creation(peer)?;
+    shared.limits.creation(peer).await?;
     let title = new.title.trim();
     if title.chars().count() > LONGEST_TITLE || title.chars().any(char::is_control) {
         let detail = "A title has at most 200 characters and no control characters.";
@@ -76,6 +77,7 @@ pub(super) async fn create(
         }
         meeting.code = random_code()?;
     }
+    shared.known.remember(&meeting);
     let host = ParticipantId(random()?);
     audit(&shared, "meeting.created", meeting.id, Some(host), trace).await?;
     metrics::counter!("darktower_global_meetings_created_total").increment(1);
@@ -112,7 +114,7 @@ pub(super) async fn join(
     Path(name): Path<String>,
     Bearer(bearer): Bearer,
 ) -> Result<Response, Problem> {
-    shared.limits.lookup(peer)?;
+    shared.limits.lookup(peer).await?;
     let meeting = running(&shared, &name).await?;
     let (participant, role) = match &bearer {
         Some(claims) => {
@@ -180,7 +182,7 @@ pub(super) async fn end(
     Path(name): Path<String>,
     Bearer(bearer): Bearer,
 ) -> Result<StatusCode, Problem> {
-    shared.limits.lookup(peer)?;
+    shared.limits.lookup(peer).await?;
     let bearer = bearer.ok_or(Code::Unauthenticated)?;
     let meeting = find(&shared, &name).await?;
     let claims = of_meeting(&bearer, meeting.id)?;
@@ -188,7 +190,12 @@ pub(super) async fn end(
         return Err(Code::Forbidden.into());
     }
     // The record first: nobody comes in any more, even if the rest has to be tried again.
-    if shared.database.end_meeting(meeting.id, now_ms()).await? {
+    let ended_ms = now_ms();
+    if shared.database.end_meeting(meeting.id, ended_ms).await? {
+        shared.known.remember(&Meeting {
+            ended_ms: Some(ended_ms),
+            ..meeting.clone()
+        });
         audit(
             &shared,
             "meeting.ended",
@@ -205,13 +212,25 @@ pub(super) async fn end(
 
 /// The meeting with this code or id.
 pub(super) async fn find(shared: &Shared, name: &str) -> Result<Meeting, Problem> {
-    let found = if let Ok(id) = name.parse::<MeetingId>() {
-        shared.database.meeting(id).await?
-    } else {
-        let code = name.parse().map_err(|_| Code::CodeMalformed)?;
-        shared.database.meeting_by_code(code).await?
+    let name = match name.parse::<MeetingId>() {
+        Ok(id) => Name::Id(id),
+        Err(_) => Name::Code(name.parse().map_err(|_| Code::CodeMalformed)?),
     };
-    found.ok_or_else(|| Code::MeetingUnknown.into())
+    if let Some(meeting) = shared.known.instead(name) {
+        return Ok(meeting);
+    }
+    let found = match name {
+        Name::Id(id) => shared.database.meeting(id).await,
+        Name::Code(code) => shared.database.meeting_by_code(code).await,
+    };
+    match found {
+        Ok(Some(meeting)) => {
+            shared.known.remember(&meeting);
+            Ok(meeting)
+        }
+        Ok(None) => Err(Code::MeetingUnknown.into()),
+        Err(error) => shared.known.after(error, name),
+    }
 }
 
 /// The same, unless it has ended.

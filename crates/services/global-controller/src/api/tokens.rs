@@ -30,7 +30,7 @@ pub(super) async fn issue(
     Peer(peer): Peer,
     Json(grant): Json<shapes::Grant>,
 ) -> Result<Response, Problem> {
-    shared.limits.lookup(peer)?;
+    shared.limits.lookup(peer).await?;
     let (meeting, role) = match grant {
         shapes::Grant::Guest { meeting } => (running(&shared, &meeting).await?, Role::Guest),
         shapes::Grant::HostKey { meeting, host_key } => {

@@ -84,6 +84,10 @@ impl MeetingController for Peer {
             _ => Ok(Reply::new(rpc::EndReply {})),
         }
     }
+
+    async fn hold(&self, _: Call<rpc::HoldRequest>) -> Result<Reply<rpc::HoldReply>, Status> {
+        Err(Status::unimplemented("only controllers ask it"))
+    }
 }
 
 /// A global controller, the stores, one meeting controller's address and one handler's.
@@ -129,6 +133,7 @@ impl House {
             certs: None,
             metrics: Some(Arc::new(|| "up 1\n".to_owned())),
             timing: Timing::default(),
+            trust: Default::default(),
         };
         Self {
             running: start(config, deps).await.unwrap(),

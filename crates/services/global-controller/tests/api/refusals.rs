@@ -152,6 +152,43 @@ async fn without_the_database_it_says_so_and_stays_up() {
     );
 }
 
+/// Who is in a meeting, or about to be, does not lean on the database.
+#[tokio::test]
+async fn without_the_database_meetings_that_are_known_go_on() {
+    let house = House::new().await;
+    let created = house.create().await;
+    let path = format!(
+        "{MEETINGS}/{}",
+        created["meeting"]["code"].as_str().unwrap()
+    );
+    let ended = house.create().await;
+    let id = ended["meeting"]["id"].as_str().unwrap();
+    let of_ended = format!("{MEETINGS}/{id}");
+    let host = ended["access_token"].as_str().unwrap();
+    let gone = house.bearing(Method::DELETE, &of_ended, host).await;
+    assert_eq!(gone.status(), StatusCode::NO_CONTENT);
+    house.close_database().await;
+    for _ in 0..2 {
+        let joined = house.get(&path).await;
+        assert_eq!(joined.status(), StatusCode::OK);
+        assert!(
+            joined.json["signal"]["token"].is_string(),
+            "{:?}",
+            joined.json
+        );
+    }
+    house.get(&of_ended).await.is_problem(Code::MeetingEnded);
+    let guest = json!({"grant_type": "guest", "meeting": created["meeting"]["code"]});
+    let token = house.post("/api/v1/auth/token", &guest).await;
+    assert_eq!(token.status(), StatusCode::OK);
+    house
+        .post(MEETINGS, &json!({}))
+        .await
+        .is_problem(Code::Unavailable);
+    let unknown = format!("{MEETINGS}/abc-defg-hij");
+    house.get(&unknown).await.is_problem(Code::Unavailable);
+}
+
 #[tokio::test]
 async fn whoever_asks_too_often_waits() {
     let house = House::with(|config| {
@@ -182,6 +219,26 @@ async fn whoever_asks_too_often_waits() {
         .await
         .is_problem(Code::RateLimited);
     assert_eq!(house.get("/api/v1/health").await.status(), StatusCode::OK);
+}
+
+/// One who asks another instance each time is counted all the same.
+#[tokio::test]
+async fn whoever_asks_all_instances_in_turn_waits() {
+    let house = House::with(|config| {
+        (config.creations_per_second, config.creation_burst) = (1, 2);
+    })
+    .await;
+    // What others have counted in ten seconds: as many as one of them lets through.
+    let window = Duration::from_secs(60);
+    for _ in 0..11 {
+        let counted = house.state.count("creations/127.0.0.1", window).await;
+        counted.unwrap();
+    }
+    house.create().await;
+    house
+        .post(MEETINGS, &json!({}))
+        .await
+        .is_problem(Code::RateLimited);
 }
 
 #[tokio::test]

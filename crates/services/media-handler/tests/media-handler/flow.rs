@@ -140,9 +140,21 @@ async fn frames_of_a_track_not_told_of_harm_nobody_and_are_asked_for_again() {
     let (_, frames) = bob.receive(1).await;
     assert_eq!(frames[0].header.track, CAMERA);
     controller.say(track(screen, ALICE, true)).await;
-    assert_eq!(alice.hears_key_frame_wanted().await, screen.0);
-    let _again = alice.group(screen, 2, 1, 100).await;
-    let (_, frames) = bob.receive(1).await;
+    // As often as it is asked: a path that is not known yet may take it only after a test.
+    let answers = async {
+        let (mut groups, mut number) = (Vec::new(), 1);
+        loop {
+            if let server_control::Body::KeyFrameWanted(wanted) = alice.hear().await {
+                assert_eq!(wanted.track, screen.0);
+                number += 1;
+                groups.push(alice.group(screen, number, 1, 100).await);
+            }
+        }
+    };
+    let frames = tokio::select! {
+        never = answers => never,
+        (_, frames) = bob.receive(1) => frames,
+    };
     assert_eq!(frames[0].header.track, screen);
 }
 
@@ -258,7 +270,7 @@ async fn a_group_that_was_not_read_is_reset_when_the_next_begins() {
     let (_, frames) = bob.receive(1).await;
     assert_eq!(frames[0].header.group, 2, "it did not wait");
     // Busy elsewhere for longer than an old group's tail is waited for.
-    let until = Instant::now() + Duration::from_millis(150);
+    let until = Instant::now() + Duration::from_millis(400);
     while Instant::now() < until {
         bob.say(client_control::Body::Ping(Ping { sent_us: 1 }))
             .await;

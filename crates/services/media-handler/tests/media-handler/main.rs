@@ -1,5 +1,7 @@
 //! A media handler on loopback, with real sessions and a real controller's call.
 
 mod bad;
+mod counts;
 mod flow;
+mod greedy;
 mod stage;

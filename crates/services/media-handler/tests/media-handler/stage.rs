@@ -75,6 +75,7 @@ impl Stage {
             verifier: Arc::new(Verifier::of_keys(&keys)),
             certs,
             node: NodeId([7; 16]),
+            trust: Default::default(),
             tap: Some(Arc::new(move |direction, bytes: &Bytes| {
                 seen.lock().expect("a tap").push((direction, bytes.clone()));
             })),
@@ -192,7 +193,8 @@ pub(crate) fn track(id: TrackId, who: ParticipantId, video: bool) -> Body {
         id: id.0,
         seat: Bytes::copy_from_slice(&who.0),
         video,
-        layers: 1,
+        screen: false,
+        layers: vec![rpc::TrackLayer::default()],
     })
 }
 

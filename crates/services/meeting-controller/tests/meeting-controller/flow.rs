@@ -63,6 +63,29 @@ async fn two_join_see_one_another_publish_and_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leave_counts_though_the_session_is_closed_right_behind_it() {
+    let stage = Stage::new().await;
+    stage.describe().await.expect("a description");
+    let (mut alice, _) = stage.joined(ALICE, Role::Guest).await;
+    // Which of the two is seen first is chance, so it is not one try.
+    for _ in 0..24 {
+        let (mut bob, _) = stage.joined(BOB, Role::Guest).await;
+        bob.say(Ask::Leave(signal::Leave {})).await;
+        bob.send.finish().expect("a stream");
+        within("delivered", bob.send.delivered())
+            .await
+            .expect("delivered");
+        bob.session.close(Code::Left.number(), "left");
+        let left = alice.until(|body| match body {
+            Body::ParticipantLeft(_) => Some(true),
+            Body::ParticipantChanged(changed) => changed.away.then_some(false),
+            _ => None,
+        });
+        assert!(left.await, "away instead of gone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_session_is_resumed_on_the_same_seat() {
     let stage = Stage::new().await;
     stage.describe().await.expect("a description");
@@ -163,6 +186,7 @@ async fn a_media_handler_is_assigned_and_knows_the_seat() {
         verifier: Stage::verifier(&stage.signer),
         certs: stage.certs.clone(),
         node: NodeId([70; 16]),
+        trust: Default::default(),
         tap: None,
     };
     let config = darktower_media_handler::Config {

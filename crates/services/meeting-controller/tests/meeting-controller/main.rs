@@ -2,4 +2,5 @@
 
 mod bad;
 mod flow;
+mod plane;
 mod stage;

@@ -175,6 +175,7 @@ async fn start(
         verifier: Stage::verifier(signer),
         certs: certs.clone(),
         node,
+        trust: Default::default(),
     };
     let started = darktower_meeting_controller::start(config.clone(), deps).await;
     started.expect("a controller")
