@@ -1,8 +1,8 @@
 //! What a program holds of its participant.
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use darktower_wire::media::AudioLevel;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::encoders::{self, Asked, Encoders};
 use crate::shell;
 
 /// Events nobody has read yet; a program that does not read loses the newest.
@@ -19,7 +20,7 @@ const EVENTS: usize = 4096;
 /// Wishes and chunks on the way to the core.
 const WISHES: usize = 256;
 /// How long leaving in order may take.
-const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The participant is gone: it left, or its program let go of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +32,7 @@ pub struct Gone;
 pub struct Client {
     wishes: mpsc::Sender<Wish>,
     state: watch::Receiver<State>,
-    flags: Flags,
+    encoders: encoders::Tracks,
     handles: Arc<AtomicU32>,
     origin: Instant,
 }
@@ -107,6 +108,10 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// Decodable on its own.
     pub key: bool,
+    /// Its layer, 0 the smallest, and the only one of sound.
+    pub layer: u8,
+    /// Its temporal layer, 0 the one all others need.
+    pub temporal: u8,
     /// When it was captured, since [`Client::enter`].
     pub captured: Duration,
     /// How loud it is (audio).
@@ -118,7 +123,7 @@ pub struct Chunk {
 pub struct Track {
     handle: u32,
     client: Client,
-    key_frame: Arc<AtomicBool>,
+    encoders: Encoders,
     muted: AtomicBool,
 }
 
@@ -137,26 +142,6 @@ pub(crate) enum Wish {
     Vanish(oneshot::Sender<()>),
 }
 
-/// Which own tracks have to go on with a key frame.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Flags(Arc<Mutex<BTreeMap<u32, Arc<AtomicBool>>>>);
-
-impl Flags {
-    fn of(&self, handle: u32) -> Arc<AtomicBool> {
-        let mut flags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(flags.entry(handle).or_default())
-    }
-
-    pub(crate) fn raise(&self, handle: u32) {
-        self.of(handle).store(true, Ordering::Relaxed);
-    }
-
-    fn forget(&self, handle: u32) {
-        let mut flags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        flags.remove(&handle);
-    }
-}
-
 impl Client {
     /// Opens both links and waits in the lobby. `link_secret` is what follows `#k=` in the invitation. Call it inside a
     /// tokio runtime.
@@ -170,22 +155,32 @@ impl Client {
         link_secret: Option<String>,
         traceparent: String,
     ) -> (Self, Events) {
+        Self::enter_via(access, link_secret, traceparent, None)
+    }
+
+    /// The same with the media handler reached at another address than it has said, such as that of a relay.
+    pub fn enter_via(
+        access: Access,
+        link_secret: Option<String>,
+        traceparent: String,
+        media_via: Option<SocketAddr>,
+    ) -> (Self, Events) {
         let (wishes, wished) = mpsc::channel(WISHES);
         let (events, inbox) = mpsc::channel(EVENTS);
         let (shown, state) = watch::channel(State::default());
-        let flags = Flags::default();
+        let encoders = encoders::Tracks::default();
         let origin = Instant::now();
         let enter = Command::Enter {
             access: Box::new(access),
             link_secret: link_secret.map(Into::into),
             traceparent,
         };
-        let shell = shell::Shell::new(origin, shown, events, flags.clone());
+        let shell = shell::Shell::new(origin, shown, events, encoders.clone(), media_via);
         tokio::spawn(shell.run(enter, wished));
         let client = Self {
             wishes,
             state,
-            flags,
+            encoders,
             handles: Arc::default(),
             origin,
         };
@@ -279,7 +274,7 @@ impl Client {
         Track {
             handle: offer.handle,
             client: self.clone(),
-            key_frame: self.flags.of(offer.handle),
+            encoders: self.encoders.of(offer.handle),
             muted: AtomicBool::new(offer.muted),
         }
     }
@@ -335,7 +330,17 @@ impl Track {
 
     /// Whether the next chunk has to be a key frame. Asking takes the wish back: somebody is about to answer it.
     pub fn take_key_frame_wanted(&self) -> bool {
-        self.key_frame.swap(false, Ordering::Relaxed)
+        self.encoders.take_key_frame()
+    }
+
+    /// Waits until a key frame may be wanted: [`Track::take_key_frame_wanted`] tells.
+    pub(crate) async fn key_frame_asked(&self) {
+        self.encoders.key_frame_asked().await;
+    }
+
+    /// What was asked of the track's encoders since the last time.
+    pub fn take_asked(&self) -> Vec<Asked> {
+        self.encoders.take()
     }
 
     /// Whether it was muted here.
@@ -353,7 +358,7 @@ impl Track {
     /// Withdraws the track.
     pub async fn unpublish(&self) -> Result<(), Gone> {
         let handle = self.handle;
-        self.client.flags.forget(handle);
+        self.client.encoders.forget(handle);
         self.client.wish(Command::Unpublish { handle }).await
     }
 }

@@ -11,19 +11,23 @@
 
 mod api;
 mod client;
+mod encoders;
 pub mod file;
 mod invitation;
 mod link;
 mod play;
 mod shell;
 mod stream;
+pub mod synthetic;
 
 pub use api::{Api, ApiError, CreateMeeting, Created, HttpProblem};
 pub use client::{Chunk, Client, Event, Events, Frame, Gone, Track};
+pub use encoders::Asked;
 pub use invitation::{Invitation, InvitationError};
 
 pub use darktower_participant::{
-    Access, Command, Counters, Event as Notice, Link, Phase, State, TrackOffer, TrackSource,
+    Access, Command, Counters, Event as Notice, LayerOffer, Link, Phase, State, TrackOffer,
+    TrackSource, View,
 };
 pub use darktower_wire::Code;
 pub use darktower_wire::ids::{ParticipantId, TrackId};

@@ -1,6 +1,7 @@
 //! One of a participant's two connections, and the tasks that wait on it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,10 +76,16 @@ pub(crate) struct LinkEnd {
     /// Streams that the peer opened on this connection, ever.
     accepted: u64,
     farewells: JoinSet<()>,
+    /// Reach the peer here instead of where its URL says.
+    via: Option<SocketAddr>,
 }
 
 impl LinkEnd {
-    pub(crate) fn new(link: Link, inbox: mpsc::Sender<(Link, u64, News)>) -> Self {
+    pub(crate) fn new(
+        link: Link,
+        via: Option<SocketAddr>,
+        inbox: mpsc::Sender<(Link, u64, News)>,
+    ) -> Self {
         Self {
             reporter: Reporter {
                 link,
@@ -92,6 +99,7 @@ impl LinkEnd {
             readers: BTreeMap::new(),
             accepted: 0,
             farewells: JoinSet::new(),
+            via,
         }
     }
 
@@ -100,12 +108,17 @@ impl LinkEnd {
         self.reporter.generation == generation
     }
 
+    /// Whether it stands or is being opened, and nobody closed it.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
     pub(crate) fn connect(&mut self, url: String, certificate_sha256: Vec<[u8; 32]>) {
         self.close(Code::ConnectionLost);
         let endpoint = self.endpoint(certificate_sha256);
-        let to = self.reporter.clone();
+        let (to, via) = (self.reporter.clone(), self.via);
         let task = tokio::spawn(async move {
-            let news = match reach(endpoint, &url).await {
+            let news = match reach(endpoint, &url, via).await {
                 Some(session) => News::Up(session),
                 None => News::Down(Code::ConnectFailed),
             };
@@ -297,11 +310,19 @@ impl LinkEnd {
 }
 
 /// The URL holds a secret, so only the error is logged.
-async fn reach(endpoint: Option<Arc<Client>>, url: &str) -> Option<Session> {
+async fn reach(
+    endpoint: Option<Arc<Client>>,
+    url: &str,
+    via: Option<SocketAddr>,
+) -> Option<Session> {
     let endpoint = endpoint?;
-    let url = Url::parse(url)
+    let mut url = Url::parse(url)
         .inspect_err(|error| tracing::warn!(%error, "not a URL"))
         .ok()?;
+    if let Some(via) = via {
+        url.set_ip_host(via.ip()).ok()?;
+        url.set_port(Some(via.port())).ok()?;
+    }
     endpoint
         .connect(&url, &[])
         .await

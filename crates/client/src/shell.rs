@@ -1,15 +1,17 @@
 //! The task that owns the core: facts in, effects out, in order, without ever waiting for a peer.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use darktower_participant::{Command, Encoded, Input, Link, Output, Participant, Phase, State};
 use darktower_wire::Code;
 use darktower_wire::ids::ParticipantId;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::client::{Chunk, Event, Flags, Frame, Wish};
+use crate::client::{Chunk, Event, Frame, LEAVE_WITHIN, Wish};
+use crate::encoders;
 use crate::link::{LinkEnd, News};
 use crate::stream::Opening;
 
@@ -24,7 +26,7 @@ pub(crate) struct Shell {
     news: mpsc::Receiver<(Link, u64, News)>,
     shown: watch::Sender<State>,
     events: mpsc::Sender<Event>,
-    flags: Flags,
+    encoders: encoders::Tracks,
     /// Whose tracks they are, as last shown.
     owners: BTreeMap<u32, ParticipantId>,
     phase: Phase,
@@ -37,18 +39,19 @@ impl Shell {
         origin: Instant,
         shown: watch::Sender<State>,
         events: mpsc::Sender<Event>,
-        flags: Flags,
+        encoders: encoders::Tracks,
+        media_via: Option<SocketAddr>,
     ) -> Self {
         let (inbox, news) = mpsc::channel(INBOX);
         Self {
             core: Participant::new(),
             origin,
-            signal: LinkEnd::new(Link::Signal, inbox.clone()),
-            media: LinkEnd::new(Link::Media, inbox),
+            signal: LinkEnd::new(Link::Signal, None, inbox.clone()),
+            media: LinkEnd::new(Link::Media, media_via, inbox),
             news,
             shown,
             events,
-            flags,
+            encoders,
             owners: BTreeMap::new(),
             phase: Phase::Idle,
             missed: 0,
@@ -59,13 +62,8 @@ impl Shell {
     pub(crate) async fn run(mut self, enter: Command, mut wishes: mpsc::Receiver<Wish>) {
         self.tell(Input::Command(enter));
         let ended = loop {
-            let deadline = self.core.deadline().map(|at| self.origin + at);
             tokio::select! {
-                Some((link, generation, news)) = self.news.recv() => {
-                    if self.end(link).is_current(generation) {
-                        self.heard(link, news);
-                    }
-                }
+                () = self.next() => {}
                 wish = wishes.recv() => match wish {
                     Some(Wish::End(answer)) => break Some(answer),
                     Some(Wish::Vanish(answer)) => {
@@ -77,18 +75,39 @@ impl Shell {
                     Some(wish) => self.wished(wish),
                     None => break None,
                 },
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    self.tell(Input::Tick);
-                }
             }
         };
         if !is_over(self.phase) {
             self.tell(Input::Command(Command::Leave));
         }
+        // The core closes the link itself, when its leave is answered or was not in time.
+        let said = async {
+            while self.signal.is_open() {
+                self.next().await;
+            }
+        };
+        if timeout(LEAVE_WITHIN, said).await.is_err() {
+            tracing::warn!("the signalling link was closed without a farewell");
+        }
         tokio::join!(self.signal.finish(), self.media.finish());
         if let Some(ended) = ended {
             // Nobody may wait for it any more.
             let _ = ended.send(());
+        }
+    }
+
+    /// Waits for the next news, or for the core's own time, and tells the core.
+    async fn next(&mut self) {
+        let deadline = self.core.deadline().map(|at| self.origin + at);
+        tokio::select! {
+            Some((link, generation, news)) = self.news.recv() => {
+                if self.end(link).is_current(generation) {
+                    self.heard(link, news);
+                }
+            }
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                self.tell(Input::Tick);
+            }
         }
     }
 
@@ -116,8 +135,8 @@ impl Shell {
         }
         let encoded = Encoded {
             handle,
-            layer: 0,
-            temporal: 0,
+            layer: chunk.layer,
+            temporal: chunk.temporal,
             key: chunk.key,
             capture_us: micros(chunk.captured),
             level: chunk.level,
@@ -214,6 +233,7 @@ impl Shell {
                     key,
                     capture_us,
                     chunk,
+                    ..
                 } => self.frame(Frame {
                     track,
                     owner: None,
@@ -230,6 +250,7 @@ impl Shell {
                     capture_us,
                     level,
                     chunk,
+                    ..
                 } => self.frame(Frame {
                     track,
                     owner: None,
@@ -241,7 +262,12 @@ impl Shell {
                     bytes: chunk,
                     at: Duration::ZERO,
                 }),
-                Output::KeyFrame { handle, .. } => self.flags.raise(handle),
+                Output::KeyFrame { handle, layer } => self.encoders.of(handle).key_frame(layer),
+                Output::Encode {
+                    handle,
+                    layer,
+                    target_bps,
+                } => self.encoders.of(handle).encode(layer, target_bps),
                 Output::Changed => changed = true,
                 Output::Event(notice) => {
                     let at = self.origin.elapsed();

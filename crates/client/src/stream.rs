@@ -162,6 +162,8 @@ async fn open(
         }
         Opening::Bi => {
             let (send, recv) = session.open_bi().await?;
+            // What is said must not wait behind what is shown.
+            send.set_priority(i32::MAX);
             tokio::spawn(read_all(recv, stream, to.clone(), None));
             Ok(send)
         }

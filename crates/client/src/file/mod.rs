@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use darktower_participant::{TrackOffer, TrackSource};
+use darktower_participant::{LayerOffer, TrackOffer, TrackSource};
 
 pub use playback::Playback;
 
@@ -129,19 +129,21 @@ impl Clip {
             codec: self.codec.clone(),
             muted: false,
             label: label.to_owned(),
-            width: 0,
-            height: 0,
-            bitrate: bitrate as u32,
-            temporal_layers: 0,
+            layers: Vec::new(),
+            decodes: Vec::new(),
+            replaces: None,
             sample_rate: 0,
             channels: 0,
         };
         match self.format {
             Format::Video { width, height } => TrackOffer {
                 source: TrackSource::Camera,
-                width,
-                height,
-                temporal_layers: 1,
+                layers: vec![LayerOffer {
+                    width,
+                    height,
+                    bitrate: bitrate as u32,
+                    temporal_layers: 1,
+                }],
                 ..offer
             },
             Format::Audio {

@@ -38,12 +38,18 @@ impl Playback {
 
     /// Takes the next chunk; the one after it is due when this one has been shown.
     pub fn take(&mut self) -> &ClipChunk {
-        let chunks = &self.clip.chunks;
-        let chunk = &chunks[self.next];
-        let after = chunks.get(self.next + 1);
+        let chunk = &self.clip.chunks[self.next];
+        let after = self.clip.chunks.get(self.next + 1);
         let end = after.map_or(self.clip.length, |it| it.at);
         self.due += end.saturating_sub(chunk.at);
-        self.next = after.map_or(0, |_| self.next + 1);
-        chunk
+        self.take_early()
+    }
+
+    /// Takes the next chunk in between: the one after it is due when this one would have been.
+    pub fn take_early(&mut self) -> &ClipChunk {
+        let at = self.next;
+        let is_last = at + 1 == self.clip.chunks.len();
+        self.next = if is_last { 0 } else { at + 1 };
+        &self.clip.chunks[at]
     }
 }

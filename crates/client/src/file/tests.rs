@@ -80,6 +80,11 @@ fn plays_in_a_loop_without_a_jump_and_skips_to_key_frames() {
     assert_eq!(*playback.take(), clip.chunks[45]);
     playback.skip_to_key();
     assert_eq!(*playback.take(), clip.chunks[0]);
+    let due = playback.due();
+    playback.skip_to_key();
+    assert_eq!(*playback.take_early(), clip.chunks[15]);
+    assert_eq!(playback.due(), due);
+    assert_eq!(*playback.take(), clip.chunks[16]);
 }
 
 #[test]

@@ -126,3 +126,39 @@ async fn bots_check_what_they_hear_and_do_what_they_are_told() {
     }
     assert!(pair.process.wait().await.unwrap().success());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bots_film_and_speak_without_files() {
+    let house = House::start().await;
+    let invitation = house.meeting().await;
+    let meeting = format!("{}#k={}", invitation.code, invitation.secret.unwrap());
+    let mut actor = Bot::start(&house, &meeting, &["--camera", "--microphone"]);
+    actor.line(is("joined")).await;
+    let mut viewer = Bot::start(&house, &meeting, &["--expect-tracks", "2"]);
+    // A second later both tracks have said what their marks say.
+    let marked = |line: &Value| {
+        let tracks = line["tracks"].as_array().map_or(&[][..], Vec::as_slice);
+        let of = |kind: &str| {
+            let found = tracks.iter().find(|track| track["kind"] == kind);
+            found.map(|track| track["marked"].clone())
+        };
+        match (of("video"), of("audio")) {
+            (Some(video), Some(audio)) => {
+                video["delay_p50_ms"].is_u64() && audio["missing"].is_u64()
+            }
+            _ => false,
+        }
+    };
+    viewer.line(marked).await;
+    // Until it is said otherwise a track is shown in 640 x 360: its middle layer.
+    let middle = |line: &Value| {
+        let tracks = line["tracks"].as_array().map_or(&[][..], Vec::as_slice);
+        tracks.iter().any(|track| track["marked"]["layer"] == 1)
+    };
+    viewer.line(middle).await;
+    viewer.order(json!({"do": "leave"})).await;
+    let summary = viewer.line(is("summary")).await;
+    assert_eq!(summary["ok"], true, "{summary}");
+    let encode = |line: &Value| line["event"] == "encode" && line["bps"].is_u64();
+    actor.line(encode).await;
+}

@@ -58,6 +58,7 @@ impl House {
             certs: certs.clone(),
             node: node(),
             tap: Some(Arc::new(tap)),
+            trust: Default::default(),
         };
         let media = media::start(config, deps).await.unwrap();
         let config = meeting::Config {
@@ -69,6 +70,7 @@ impl House {
             verifier: verifier(),
             certs: certs.clone(),
             node: node(),
+            trust: Default::default(),
         };
         let meeting = meeting::start(config, deps).await.unwrap();
         let config = global::Config {
@@ -87,6 +89,7 @@ impl House {
             certs: Some(certs.clone()),
             metrics: None,
             timing: Timing::default(),
+            trust: Default::default(),
         };
         let global = global::start(config, deps).await.unwrap();
         let url = format!("http://{}", global.http_addr().unwrap());

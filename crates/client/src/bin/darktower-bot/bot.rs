@@ -1,12 +1,14 @@
 //! One bot: from the lookup to its summary.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use darktower_client::file::Clip;
+use darktower_client::synthetic::{self, Camera, Microphone};
 use darktower_client::{
     Api, Client, Event, Events, Frame, Invitation, Phase, State, Track, TrackOffer,
 };
@@ -25,6 +27,9 @@ pub(crate) struct Plan {
     pub(crate) invitation: Invitation,
     pub(crate) token: Option<String>,
     pub(crate) clips: Vec<Arc<Clip>>,
+    pub(crate) camera: bool,
+    pub(crate) microphone: bool,
+    pub(crate) media_via: Option<SocketAddr>,
     pub(crate) stay: Option<Duration>,
     pub(crate) expected: Expected,
     pub(crate) expect_tracks: usize,
@@ -66,9 +71,13 @@ pub(crate) async fn run(
             json!({"code": code, "detail": error.to_string()}),
         );
     })?;
-    let (client, mut events) = Client::enter(access, plan.invitation.secret.clone());
+    let (secret, via) = (plan.invitation.secret.clone(), plan.media_via);
+    let (client, mut events) = Client::enter_via(access, secret, String::new(), via);
     let clicked = client.now();
-    let offers = plan.clips.iter().map(|clip| offer(clip)).collect();
+    let clips = plan.clips.iter().map(|clip| offer(clip));
+    let camera = plan.camera.then(synthetic::camera_offer);
+    let microphone = plan.microphone.then(synthetic::microphone_offer);
+    let offers = clips.chain(camera).chain(microphone).collect();
     let tracks = client.join(&name, offers).await?;
     let mut bot = Bot {
         number,
@@ -81,8 +90,22 @@ pub(crate) async fn run(
         plan,
     };
     let clips = bot.plan.clips.clone();
-    for (track, clip) in tracks.into_iter().zip(&clips) {
+    let mut tracks = tracks.into_iter();
+    for (clip, track) in clips.iter().zip(tracks.by_ref()) {
         bot.play(track, clip);
+    }
+    // Cameras of several bots differ.
+    let camera = bot
+        .plan
+        .camera
+        .then(|| Camera::new(&synthetic::camera_shape(), number as u64));
+    if let Some(camera) = camera
+        && let Some(track) = tracks.next()
+    {
+        bot.film(track, camera);
+    }
+    if let Some(track) = tracks.next() {
+        bot.speak(track);
     }
     let end = bot.stay(&mut events, &mut orders).await?;
     bot.finish(end).await
@@ -106,6 +129,36 @@ impl Bot {
                 let late = player.client().now() - clicked;
                 let round = Duration::from_millis(20 * (1 + late.as_millis() as u64 / 20));
                 player.play(&clip, clicked + round).await;
+            }
+        });
+        self.own
+            .insert(track.handle(), (track, task.abort_handle()));
+    }
+
+    fn film(&mut self, track: Track, camera: Camera) {
+        let track = Arc::new(track);
+        let (filming, number) = (Arc::clone(&track), self.number);
+        let task = tokio::spawn(async move {
+            if filming.ready().await.is_ok() {
+                let from = filming.client().now();
+                let told = |_, layer, bps| {
+                    say(number, "encode", json!({"layer": layer, "bps": bps}));
+                };
+                filming.film(camera, from, told).await;
+            }
+        });
+        self.own
+            .insert(track.handle(), (track, task.abort_handle()));
+    }
+
+    fn speak(&mut self, track: Track) {
+        let track = Arc::new(track);
+        let speaking = Arc::clone(&track);
+        let task = tokio::spawn(async move {
+            if speaking.ready().await.is_ok() {
+                let from = speaking.client().now();
+                let voice = Microphone::new(vec![(Duration::ZERO, Some(25))]);
+                speaking.speak(voice, from, |_, _, _| {}).await;
             }
         });
         self.own

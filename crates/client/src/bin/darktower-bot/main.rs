@@ -7,6 +7,7 @@ mod order;
 mod seen;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use tokio::task::JoinSet;
 /// Times (`t_ms`) are since the join was asked for. Reads JSON lines from standard input: `{"do":"leave"}`,
 /// `{"do":"mute","handle":1,"muted":true}`, `{"do":"publish","file":"clip.ivf"}`, `{"do":"unpublish","handle":1}`,
 /// `{"do":"subscribe","track":3,"wanted":false}`, `{"do":"remove","participant":"…"}`, `{"do":"end"}`, `{"do":"state"}`,
-/// `{"do":"vanish"}` (gone without a farewell); `"bot":2` in one addresses a single bot of several.
+/// `{"do":"show","views":[{"track":3,"width":640,"height":360}]}`, `{"do":"vanish"}` (gone without a farewell); `"bot":2` in one addresses a single bot of several.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -47,6 +48,15 @@ struct Arguments {
     /// What the microphone hears: Opus in Ogg.
     #[arg(long)]
     audio: Option<PathBuf>,
+    /// Films with a synthetic camera of three layers that obeys what is asked of its encoders.
+    #[arg(long)]
+    camera: bool,
+    /// Speaks at a synthetic microphone all the time.
+    #[arg(long)]
+    microphone: bool,
+    /// Reach the media handler at this address instead of its own, such as that of a relay.
+    #[arg(long)]
+    media_via: Option<SocketAddr>,
     /// How long to stay. Without it: until told to leave, or until standard input ends.
     #[arg(long)]
     seconds: Option<f64>,
@@ -80,6 +90,9 @@ fn main() -> anyhow::Result<ExitCode> {
         invitation,
         token: arguments.token,
         clips: video.into_iter().chain(audio).collect(),
+        camera: arguments.camera,
+        microphone: arguments.microphone,
+        media_via: arguments.media_via,
         stay: stay.transpose().context("--seconds")?,
         expected: seen::Expected::new(&expected),
         expect_tracks: arguments.expect_tracks,

@@ -1,11 +1,12 @@
 //! What arrives of each track, and whether it is right.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use darktower_client::file::{Clip, codec};
+use darktower_client::synthetic::{CODEC, Mark, clock};
 use darktower_client::{Frame, TrackId};
 use serde_json::{Value, json};
 
@@ -66,6 +67,72 @@ pub(crate) struct Seen {
     frame_us: Option<u64>,
     last_capture_us: u64,
     last_place: Option<usize>,
+    is_synthetic: bool,
+    marked: Option<Marked>,
+}
+
+/// What marks say of a synthetic track.
+#[derive(Debug, Clone, Default)]
+struct Marked {
+    layer: u8,
+    layer_changes: u64,
+    /// Gaps above 200 ms between pictures, and all of them together.
+    freezes: u64,
+    frozen: Duration,
+    last_at: Duration,
+    /// Packets of sound between others that never came.
+    missing: u64,
+    next: u64,
+    /// From capture to opening, of the newest.
+    delays: VecDeque<Duration>,
+}
+
+/// A gap that somebody notices.
+const FREEZE: Duration = Duration::from_millis(200);
+/// Delays that are kept: of about a minute.
+const DELAYS: usize = 3000;
+
+impl Marked {
+    fn frame(&mut self, frame: &Frame, mark: Mark) {
+        let gap = frame.at.saturating_sub(self.last_at);
+        let first = self.last_at.is_zero();
+        if frame.video && !first {
+            self.layer_changes += u64::from(frame.layer != self.layer);
+            if gap > FREEZE {
+                self.freezes += 1;
+                self.frozen += gap;
+            }
+        }
+        if !frame.video {
+            if !first {
+                self.missing += mark.counter.saturating_sub(self.next);
+            }
+            self.next = mark.counter + 1;
+        }
+        (self.layer, self.last_at) = (frame.layer, frame.at);
+        if self.delays.len() == DELAYS {
+            self.delays.pop_front();
+        }
+        self.delays.push_back(clock().saturating_sub(mark.captured));
+    }
+
+    fn show(&self) -> Value {
+        let mut sorted: Vec<_> = self.delays.iter().copied().collect();
+        sorted.sort_unstable();
+        let ms = |share: usize| {
+            let place = (sorted.len() * share).div_ceil(100).max(1) - 1;
+            sorted.get(place).map(Duration::as_millis)
+        };
+        json!({
+            "layer": self.layer,
+            "layer_changes": self.layer_changes,
+            "freezes": self.freezes,
+            "frozen_ms": self.frozen.as_millis(),
+            "missing": self.missing,
+            "delay_p50_ms": ms(50),
+            "delay_p99_ms": ms(99),
+        })
+    }
 }
 
 /// All tracks of the others.
@@ -82,6 +149,7 @@ impl Tracks {
         if first {
             seen.video = frame.video;
             seen.first_key = frame.key;
+            seen.is_synthetic = codec == Some(CODEC);
         }
         seen.frame(frame, codec, known.of(frame.video));
         first
@@ -120,7 +188,12 @@ impl Seen {
         self.bytes += frame.bytes.len() as u64;
         self.keys += u64::from(frame.key);
         self.last_capture_us = frame.capture_us;
-        if let Some(codec) = codec {
+        if self.is_synthetic
+            && let Some(mark) = Mark::of(&frame.bytes)
+        {
+            self.marked.get_or_insert_default().frame(frame, mark);
+        }
+        if let Some(codec) = codec.filter(|codec| *codec != CODEC) {
             let key = codec::check(codec, &frame.bytes);
             self.malformed += u64::from(key != Some(frame.key));
         }
@@ -150,6 +223,7 @@ impl Seen {
             "undecodable": self.undecodable,
             "malformed": self.malformed,
             "unmatched": self.unmatched,
+            "marked": self.marked.as_ref().map(Marked::show),
             "fps": (self.frames as f64 / over.as_secs_f64().max(0.001) * 10.0).round() / 10.0,
         })
     }
