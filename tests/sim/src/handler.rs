@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use darktower_media::Kind;
 use darktower_media::egress::{self, Egress};
 use darktower_media::forwarder::{self, Delivery, Forwarder, SessionId};
+use darktower_media::{Bitrate, Kind, LayerShape, Shape, allocate, demand};
 use darktower_meeting::meeting::MediaOrder;
 use darktower_wire::Code;
 use darktower_wire::framing::{self, Decoder, MAX_MEDIA_CONTROL};
-use darktower_wire::ids::{Fence, ParticipantId};
+use darktower_wire::ids::{Fence, ParticipantId, TrackId};
 use darktower_wire::media::{Frame, GroupDecoder, STREAM_GROUP, put_entry_length};
 use darktower_wire::media_control::{
-    ClientControl, KeyFrameWanted, Pong, ServerControl, client_control, server_control,
+    self, Allocation, ClientControl, KeyFrameWanted, LayersWanted, Pong, ServerControl, Share,
+    Speakers, client_control, server_control,
 };
+use darktower_wire::signal;
 use sha2::{Digest, Sha256};
 
 /// What goes to a participant over its media link.
@@ -48,6 +50,9 @@ pub(crate) struct Handler {
     pub(crate) out: Vec<(SessionId, ToParticipant)>,
     /// Frames refused, by code.
     pub(crate) refused: BTreeMap<Code, u64>,
+    /// Which session got a frame of which track.
+    pub(crate) forwarded: Vec<(SessionId, TrackId)>,
+    is_fenced: bool,
 }
 
 impl Handler {
@@ -58,6 +63,8 @@ impl Handler {
             tickets: BTreeMap::new(),
             out: Vec::new(),
             refused: BTreeMap::new(),
+            forwarded: Vec::new(),
+            is_fenced: false,
         }
     }
 
@@ -68,50 +75,19 @@ impl Handler {
     }
 
     pub(crate) fn order(&mut self, now: Duration, order: MediaOrder) {
-        let command = match order {
-            MediaOrder::Seat {
-                seat,
-                ticket_sha256,
-                joined,
-            } => {
-                let ticket = <[u8; 32]>::try_from(&ticket_sha256[..]).ok();
-                forwarder::Command::Seat {
-                    seat,
-                    ticket,
-                    joined,
-                }
-            }
-            MediaOrder::SeatGone { seat, code } => forwarder::Command::SeatGone { seat, code },
-            MediaOrder::Track {
-                track,
-                seat,
-                video,
-                layers,
-            } => forwarder::Command::Track {
-                id: track,
-                seat,
-                kind: if video { Kind::Video } else { Kind::Audio },
-                layers: u8::try_from(layers.max(1)).unwrap_or(u8::MAX),
-            },
-            MediaOrder::TrackGone { track } => forwarder::Command::TrackGone { id: track },
-            MediaOrder::Subscription {
-                seat,
-                track,
-                wanted,
-            } => forwarder::Command::Subscription {
-                seat,
-                track,
-                wanted,
-            },
-            MediaOrder::MeetingOver => forwarder::Command::Over,
-        };
-        self.tell(
-            now,
-            forwarder::Input::Command {
-                fence: Fence(1),
-                command,
-            },
-        );
+        self.command(now, Fence(1), command(order));
+    }
+
+    /// What an owner with this fence says. False where a newer one has spoken.
+    pub(crate) fn command(
+        &mut self,
+        now: Duration,
+        fence: Fence,
+        command: forwarder::Command,
+    ) -> bool {
+        self.is_fenced = false;
+        self.tell(now, forwarder::Input::Command { fence, command });
+        !self.is_fenced
     }
 
     pub(crate) fn opened(&mut self, now: Duration, session: SessionId, seat: ParticipantId) {
@@ -147,7 +123,7 @@ impl Handler {
         for body in asked {
             match body {
                 client_control::Body::KeyFrameWanted(wanted) => {
-                    let track = darktower_wire::ids::TrackId(wanted.track);
+                    let track = TrackId(wanted.track);
                     self.tell(now, forwarder::Input::KeyFrameWanted { session, track });
                 }
                 client_control::Body::Ping(ping) => {
@@ -155,6 +131,10 @@ impl Handler {
                         sent_us: ping.sent_us,
                     });
                     self.say(session, pong);
+                }
+                client_control::Body::Demand(demand) => {
+                    let views = demand.views.iter().map(view).collect();
+                    self.tell(now, forwarder::Input::Demand { session, views });
                 }
                 client_control::Body::Hello(_) => {}
             }
@@ -242,6 +222,35 @@ impl Handler {
                     };
                     self.say(session, server_control::Body::KeyFrameWanted(wanted));
                 }
+                forwarder::Output::LayersWanted {
+                    session,
+                    track,
+                    layers,
+                } => {
+                    let wanted = LayersWanted {
+                        track: track.0,
+                        layers: u32::from(layers),
+                    };
+                    self.say(session, server_control::Body::LayersWanted(wanted));
+                }
+                forwarder::Output::Speakers { session, tracks } => {
+                    let tracks = tracks.iter().map(|track| track.0).collect();
+                    let speakers = server_control::Body::Speakers(Speakers { tracks });
+                    self.say(session, speakers);
+                }
+                forwarder::Output::Allocation {
+                    session,
+                    estimate,
+                    shares,
+                } => {
+                    let allocation = Allocation {
+                        estimate_bps: estimate.bps(),
+                        shares: shares.iter().map(share).collect(),
+                    };
+                    self.say(session, server_control::Body::Allocation(allocation));
+                }
+                // Nothing bounds the paths of the world.
+                forwarder::Output::Probe { .. } => {}
                 forwarder::Output::Close { session, code } => {
                     self.sessions.remove(&session);
                     self.out.push((session, ToParticipant::Closed(code)));
@@ -255,10 +264,10 @@ impl Handler {
                 forwarder::Output::Refused { code, .. } => {
                     *self.refused.entry(code).or_default() += 1;
                 }
+                forwarder::Output::FenceRefused { .. } => self.is_fenced = true,
                 // The controller of the world needs no news of media sessions.
                 forwarder::Output::SeatConnected { .. }
                 | forwarder::Output::SeatDisconnected { .. }
-                | forwarder::Output::FenceRefused { .. }
                 | forwarder::Output::Over => {}
             }
         }
@@ -268,6 +277,8 @@ impl Handler {
         let Some(state) = self.sessions.get_mut(&delivery.session) else {
             return;
         };
+        let forwarded = (delivery.session, delivery.header.track);
+        self.forwarded.push(forwarded);
         state
             .egress
             .push(now, delivery.kind, &delivery.header, delivery.payload);
@@ -324,5 +335,78 @@ impl Handler {
     fn say(&mut self, session: SessionId, body: server_control::Body) {
         let bytes = framing::encode(&ServerControl { body: Some(body) });
         self.out.push((session, ToParticipant::Control(bytes)));
+    }
+}
+
+/// What a controller says, as the forwarder hears it.
+pub(crate) fn command(order: MediaOrder) -> forwarder::Command {
+    use forwarder::Command;
+    match order {
+        MediaOrder::Seat {
+            seat,
+            ticket_sha256,
+            joined,
+        } => {
+            let ticket = <[u8; 32]>::try_from(&ticket_sha256[..]).ok();
+            Command::Seat {
+                seat,
+                ticket,
+                joined,
+            }
+        }
+        MediaOrder::SeatGone { seat, code } => Command::SeatGone { seat, code },
+        MediaOrder::Track {
+            track,
+            seat,
+            video,
+            screen,
+            layers,
+        } => Command::Track {
+            id: track,
+            seat,
+            kind: if video { Kind::Video } else { Kind::Audio },
+            shape: Shape {
+                screen,
+                layers: layers.iter().map(layer_shape).collect(),
+            },
+        },
+        MediaOrder::TrackGone { track } => Command::TrackGone { id: track },
+        MediaOrder::Subscription {
+            seat,
+            track,
+            wanted,
+        } => Command::Subscription {
+            seat,
+            track,
+            wanted,
+        },
+        MediaOrder::MeetingOver => Command::Over,
+    }
+}
+
+fn layer_shape(layer: &signal::Layer) -> LayerShape {
+    LayerShape {
+        width_px: layer.width_px,
+        height_px: layer.height_px,
+        max_bitrate: Bitrate::from_bps(layer.max_bitrate_bps.into()),
+        temporal_layers: u8::try_from(layer.temporal_layers.max(1)).unwrap_or(u8::MAX),
+    }
+}
+
+fn view(view: &media_control::View) -> demand::View {
+    demand::View {
+        track: TrackId(view.track),
+        width_px: view.width_px,
+        height_px: view.height_px,
+        pinned: view.pinned,
+    }
+}
+
+fn share(share: &allocate::Share) -> Share {
+    Share {
+        track: share.track.0,
+        layer: u32::from(share.layer),
+        temporal: u32::from(share.temporal),
+        paused: share.paused,
     }
 }

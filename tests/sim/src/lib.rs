@@ -4,11 +4,14 @@
 //! services.
 //!
 //! It must not hold rules of its own: it is the shells' part, done without
-//! sockets. Start with [`World`].
+//! sockets. [`World`] is one meeting with one of each; [`Cluster`] is many nodes with
+//! faults, judged by a reference model.
 
+mod cluster;
 mod handler;
 mod network;
 mod world;
 
+pub use cluster::{Cluster, Plant, Report};
 pub use network::Queue;
 pub use world::{End, Plot, World};

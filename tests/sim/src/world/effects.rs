@@ -104,6 +104,8 @@ impl World {
                 *self.ends[at].packets.entry(track.0).or_default() += 1;
             }
             Output::KeyFrame { .. } => self.ends[at].key_wanted = true,
+            // The pictures of this world cost the same whatever their size.
+            Output::Encode { .. } => {}
             Output::OpenUni { .. }
             | Output::OpenBi { .. }
             | Output::Reset { .. }
@@ -177,6 +179,7 @@ impl World {
     }
 
     pub(super) fn drain_handler(&mut self) {
+        self.handler.forwarded.clear();
         for (session, what) in std::mem::take(&mut self.handler.out) {
             let Some(&end) = self.medias.get(&session) else {
                 continue;

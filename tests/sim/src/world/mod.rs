@@ -16,7 +16,7 @@ use darktower_meeting::meeting::{self, SessionId};
 use darktower_participant::{Command, Input, Link, State};
 use darktower_wire::Code;
 use darktower_wire::framing::Decoder;
-use darktower_wire::ids::{MeetingId, ParticipantId};
+use darktower_wire::ids::{MeetingId, NodeId, ParticipantId};
 use darktower_wire::signal;
 
 use crate::handler::Handler;
@@ -98,9 +98,11 @@ impl World {
             url: "https://media/v1/media".into(),
             ..Default::default()
         };
+        let node = NodeId([5; 16]);
+        let handler = meeting::Handler { node, assignment };
         world
             .meeting
-            .handle(world.now, meeting::Input::Handler(Some(assignment)));
+            .handle(world.now, meeting::Input::Handler(Some(handler)));
         world.drain_meeting();
         world
     }

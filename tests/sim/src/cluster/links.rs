@@ -1,0 +1,183 @@
+//! A controller's calls to media handlers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use darktower_media::forwarder::Command;
+use darktower_placement::{CALL_WITHIN, HEARTBEAT, Watch};
+use darktower_wire::ids::{Fence, MeetingId, NodeId};
+
+use super::messages::{Message, Out, Place};
+use super::shard::Event;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting(Duration),
+    Calling { call: u64, until: Duration },
+    Up { call: u64, beat_at: Duration },
+}
+
+#[derive(Debug)]
+struct Link {
+    watch: Watch,
+    stage: Stage,
+    /// The shards of the meetings that are on it.
+    meetings: BTreeMap<MeetingId, u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Links {
+    links: BTreeMap<NodeId, Link>,
+    next_call: u64,
+}
+
+impl Links {
+    pub(super) fn new(first: u64) -> Self {
+        Self {
+            links: BTreeMap::new(),
+            next_call: first + (1 << 32),
+        }
+    }
+
+    pub(super) fn is_suspect(&self, node: NodeId) -> bool {
+        self.links
+            .get(&node)
+            .is_some_and(|link| link.watch.is_suspect())
+    }
+
+    pub(super) fn enter(&mut self, now: Duration, node: NodeId, meeting: MeetingId, shard: u64) {
+        let link = self.links.entry(node).or_insert_with(|| Link {
+            watch: Watch::default(),
+            stage: Stage::Waiting(now),
+            meetings: BTreeMap::new(),
+        });
+        link.meetings.insert(meeting, shard);
+    }
+
+    pub(super) fn leave(&mut self, node: NodeId, meeting: MeetingId, shard: u64) {
+        if let Some(link) = self.links.get_mut(&node)
+            && link.meetings.get(&meeting) == Some(&shard)
+        {
+            link.meetings.remove(&meeting);
+        }
+    }
+
+    pub(super) fn say(
+        &self,
+        node: NodeId,
+        meeting: MeetingId,
+        fence: Fence,
+        commands: impl IntoIterator<Item = Command>,
+        out: &mut Out,
+    ) {
+        // What is said while there is no call is part of what is said when there is one.
+        if let Some(Stage::Up { call, .. }) = self.links.get(&node).map(|link| link.stage) {
+            for command in commands {
+                out.send(
+                    Place::of(node),
+                    Message::Order(call, meeting, fence, command),
+                );
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let links = self.links.values();
+        links
+            .map(|link| match link.stage {
+                Stage::Waiting(at) => at,
+                Stage::Calling { until, .. } => until,
+                Stage::Up { beat_at, .. } => beat_at,
+            })
+            .min()
+    }
+
+    /// What the meetings are to hear of it.
+    pub(super) fn wake(&mut self, now: Duration, out: &mut Out) -> Vec<(u64, Event)> {
+        let mut told = Vec::new();
+        self.links.retain(|_, link| {
+            let is_idle = matches!(link.stage, Stage::Waiting(_));
+            !(is_idle && link.meetings.is_empty())
+        });
+        for (node, link) in &mut self.links {
+            let place = Place::of(*node);
+            match link.stage {
+                Stage::Waiting(at) if at <= now => {
+                    self.next_call += 1;
+                    let call = self.next_call;
+                    let until = now + CALL_WITHIN;
+                    link.stage = Stage::Calling { call, until };
+                    out.send(place, Message::Call(call));
+                }
+                Stage::Calling { until, .. } if until <= now => told.extend(ended(now, link)),
+                Stage::Up { call, beat_at } if beat_at <= now => {
+                    if link.watch.is_silent(now) {
+                        out.send(place, Message::Ended(call));
+                        told.extend(ended(now, link));
+                    } else {
+                        let beat_at = now + HEARTBEAT;
+                        link.stage = Stage::Up { call, beat_at };
+                        out.send(place, Message::Beat(call));
+                    }
+                }
+                _ => {}
+            }
+        }
+        told
+    }
+
+    /// Nobody listens where it called; `None` where it was no call of these.
+    pub(super) fn not_taken(&mut self, now: Duration, call: u64) -> Option<Vec<(u64, Event)>> {
+        let mut links = self.links.values_mut();
+        let is_it = |link: &&mut Link| matches!(link.stage, Stage::Calling { call: mine, .. } if mine == call);
+        let link = links.find(is_it)?;
+        Some(ended(now, link))
+    }
+
+    pub(super) fn take(&mut self, now: Duration, message: &Message) -> Vec<(u64, Event)> {
+        let call = match message {
+            Message::Taken(call) | Message::BeatBack(call) => *call,
+            Message::Ended(call) | Message::FenceRefused(call, _) => *call,
+            _ => return Vec::new(),
+        };
+        let mut links = self.links.iter_mut();
+        let Some((node, link)) = links.find(|(_, link)| match link.stage {
+            Stage::Waiting(_) => false,
+            Stage::Calling { call: mine, .. } | Stage::Up { call: mine, .. } => mine == call,
+        }) else {
+            return Vec::new();
+        };
+        match message {
+            Message::Taken(_) => {
+                link.watch.taken(now);
+                link.stage = Stage::Up { call, beat_at: now };
+                let all = link.meetings.values();
+                return all.map(|shard| (*shard, Event::Sync(*node))).collect();
+            }
+            Message::Ended(_) => return ended(now, link),
+            Message::FenceRefused(_, meeting) => {
+                link.watch.heard(now);
+                let shard = link.meetings.get(meeting).copied();
+                return shard
+                    .map(|shard| (shard, Event::Fenced))
+                    .into_iter()
+                    .collect();
+            }
+            _ => link.watch.heard(now),
+        }
+        Vec::new()
+    }
+}
+
+fn ended(now: Duration, link: &mut Link) -> Vec<(u64, Event)> {
+    let again = link.watch.ended();
+    link.stage = Stage::Waiting(now + again.after);
+    match again.is_newly_suspect {
+        true => link
+            .meetings
+            .values()
+            .map(|shard| (*shard, Event::Look))
+            .collect(),
+        false => Vec::new(),
+    }
+}

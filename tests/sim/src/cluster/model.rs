@@ -1,0 +1,239 @@
+//! What must hold, judged after each step by a plain model of the meetings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use darktower_placement::Logged;
+use darktower_wire::Code;
+use darktower_wire::ids::{Fence, MeetingId, ParticipantId};
+
+use super::messages::{Fact, Place};
+use super::shard::Shard;
+use super::store::{Answer, Ask, Store};
+
+/// Time that a message, or clocks that are apart, may cost a seat.
+const TOLERANCE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Seat {
+    /// When its owner last had it connected.
+    seen: Duration,
+    /// The log may lack it: the store failed its owner, and nothing was written whole since.
+    is_at_risk: bool,
+    is_gone: bool,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    seats: BTreeMap<ParticipantId, Seat>,
+    /// Who left, was removed or gave up.
+    leaving: BTreeSet<ParticipantId>,
+    /// Commits by the epoch they lead to.
+    chain: BTreeMap<u64, Bytes>,
+    /// The owner could not write.
+    is_failing: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Model {
+    seat_ttl: Duration,
+    meetings: BTreeMap<MeetingId, Kept>,
+    owners: BTreeMap<(MeetingId, Fence), (Place, u64)>,
+    /// The newest fence that was granted.
+    granted: BTreeMap<MeetingId, Fence>,
+    /// The first rule that was broken.
+    pub(super) broken: Option<String>,
+    /// Seats that were acknowledged, and that moved to another owner.
+    pub(super) acked: u64,
+    pub(super) moved: u64,
+}
+
+impl Model {
+    pub(super) fn new(seat_ttl: Duration) -> Self {
+        Self {
+            seat_ttl,
+            meetings: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            broken: None,
+            acked: 0,
+            moved: 0,
+        }
+    }
+
+    pub(super) fn break_rule(&mut self, what: String) {
+        self.broken.get_or_insert(what);
+    }
+
+    /// The store did what it was asked for.
+    pub(super) fn stored(&mut self, ask: &Ask, answer: &Answer) {
+        match (ask, answer) {
+            (Ask::Acquire(meeting, ..), Answer::Lease(_, fence)) => {
+                let newest = self.granted.entry(*meeting).or_default();
+                *newest = (*newest).max(*fence);
+            }
+            (
+                Ask::Snapshot(meeting, fence, _)
+                | Ask::Append(meeting, fence, _)
+                | Ask::Forget(meeting, fence),
+                Answer::Written(Logged::Yes),
+            ) if self
+                .granted
+                .get(meeting)
+                .is_some_and(|newest| fence < newest) =>
+            {
+                self.break_rule(format!("fence {} writes after a newer one", fence.0));
+            }
+            _ => {}
+        }
+    }
+
+    /// The store lost what it acknowledged last.
+    pub(super) fn store_lost(&mut self) {
+        let all: Vec<_> = self.meetings.keys().copied().collect();
+        for meeting in all {
+            self.log_failed(meeting);
+        }
+    }
+
+    fn log_failed(&mut self, meeting: MeetingId) {
+        let kept = self.meetings.entry(meeting).or_default();
+        kept.is_failing = true;
+        kept.chain.clear();
+        kept.seats
+            .values_mut()
+            .for_each(|seat| seat.is_at_risk = true);
+    }
+
+    pub(super) fn fact(&mut self, now: Duration, store: &Store, fact: Fact) {
+        match fact {
+            Fact::Acked(meeting, participant, fence) => {
+                self.acked += 1;
+                let kept = self.meetings.entry(meeting).or_default();
+                let is_at_risk = kept.is_failing || fence < store.newest(meeting);
+                let seat = kept.seats.entry(participant).or_insert(Seat {
+                    seen: now,
+                    is_at_risk,
+                    is_gone: false,
+                });
+                seat.seen = now;
+                // Who came again after its seat was given up has a new one.
+                if std::mem::take(&mut seat.is_gone) {
+                    seat.is_at_risk = is_at_risk;
+                }
+            }
+            Fact::LogFailed(meeting) => self.log_failed(meeting),
+            Fact::LogWhole(meeting, fence) if fence >= store.newest(meeting) => {
+                let kept = self.meetings.entry(meeting).or_default();
+                kept.is_failing = false;
+                kept.seats
+                    .values_mut()
+                    .for_each(|seat| seat.is_at_risk = false);
+            }
+            Fact::LogWhole(..) => {}
+            Fact::Committed(meeting, fence, epoch, commit) => {
+                let kept = self.meetings.entry(meeting).or_default();
+                if kept.is_failing || fence < store.newest(meeting) {
+                    return;
+                }
+                let known = kept.chain.entry(epoch).or_insert_with(|| commit.clone());
+                if *known != commit {
+                    self.break_rule(format!("two commits lead to epoch {epoch}"));
+                }
+            }
+            Fact::Broken(what) => self.break_rule(what),
+        }
+    }
+
+    /// Looks at a meeting where it lives.
+    pub(super) fn look(
+        &mut self,
+        now: Duration,
+        store: &Store,
+        place: Place,
+        number: u64,
+        shard: &Shard,
+    ) {
+        let (meeting, fence) = (shard.id, shard.tenure.fence());
+        if shard.tenure.is_lost() || shard.over.is_some() {
+            return;
+        }
+        let owner = *self.owners.entry((meeting, fence)).or_insert_with(|| {
+            self.moved += 1;
+            (place, number)
+        });
+        if owner != (place, number) && owner.0 != place {
+            let (other, _) = owner;
+            self.break_rule(format!(
+                "{other:?} and {place:?} own with fence {}",
+                fence.0
+            ));
+        }
+        if store.lease(now, meeting) != Some((place.node(), fence)) {
+            return;
+        }
+        let kept = self.meetings.entry(meeting).or_default();
+        match shard.meeting.description().keys {
+            None => kept.chain.clear(),
+            Some((epoch, _)) => kept.chain.retain(|known, _| *known <= epoch),
+        }
+        for participant in shard.joined.values() {
+            if let Some(seat) = kept.seats.get_mut(participant) {
+                seat.seen = now;
+            }
+        }
+        let ttl = self.seat_ttl;
+        let mut lost = None;
+        for (participant, seat) in &mut kept.seats {
+            if seat.is_gone || shard.meeting.has_seat(*participant) {
+                continue;
+            }
+            seat.is_gone = true;
+            let is_due = now + TOLERANCE >= seat.seen + ttl;
+            if !(kept.leaving.contains(participant) || seat.is_at_risk || is_due) {
+                lost = Some((*participant, now - seat.seen));
+            }
+        }
+        if let Some((participant, away)) = lost {
+            self.break_rule(format!(
+                "the seat of {participant} is gone at {place:?} after {away:?}"
+            ));
+        }
+    }
+
+    /// This participant is out by its own will, or a host's.
+    pub(super) fn leaves(&mut self, meeting: MeetingId, participant: ParticipantId) {
+        let kept = self.meetings.entry(meeting).or_default();
+        kept.leaving.insert(participant);
+    }
+
+    /// Somebody who wants to be in the meeting is told that it is not.
+    pub(super) fn told_out(
+        &mut self,
+        now: Duration,
+        meeting: MeetingId,
+        participant: ParticipantId,
+        code: Code,
+        silent: Duration,
+    ) {
+        let kept = self.meetings.entry(meeting).or_default();
+        let is_failing = kept.is_failing;
+        let ttl = self.seat_ttl;
+        let is_fair = match (kept.seats.get(&participant), code) {
+            _ if kept.leaving.contains(&participant) => true,
+            (Some(seat), _) if seat.is_gone || seat.is_at_risk => true,
+            (Some(seat), Code::SeatExpired | Code::ResumeUnknown) => {
+                now + TOLERANCE >= seat.seen + ttl || silent + TOLERANCE >= ttl
+            }
+            // It was never in, and is told so.
+            (None, Code::ConnectFailed) => true,
+            (None, _) => is_failing,
+            (Some(_), _) => false,
+        };
+        if !is_fair {
+            self.break_rule(format!("{participant} is told {code}"));
+        }
+        self.leaves(meeting, participant);
+    }
+}

@@ -1,0 +1,423 @@
+//! A participant and what its shell does: connections, a camera, a microphone, and coming
+//! again where it was told that it is out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use darktower_meeting::meeting::{Credential, Description};
+use darktower_participant::{Command, Encoded, Input, Link, Output, Participant, Phase};
+use darktower_wire::Code;
+use darktower_wire::ids::{MeetingId, ParticipantId};
+use darktower_wire::token::Role;
+
+use super::WALL;
+use super::messages::{Conn, MediaCredential, Message, Out, Place};
+use crate::handler::ToParticipant;
+
+const SECRET: &str = "AAECAwQFBgcICQoLDA0ODw";
+const FRAME_EVERY: Duration = Duration::from_millis(500);
+const VIDEO: u32 = 1;
+const AUDIO: u32 = 2;
+/// How long a page waits for the answer to its lookup.
+const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
+const LOOKUP_AGAIN: Duration = Duration::from_millis(500);
+/// Who sees for so long that it comes back to nobody loads the page again.
+const RELOADED_AFTER: Duration = Duration::from_secs(12);
+
+pub(super) struct Person {
+    pub(super) place: Place,
+    pub(super) meeting: MeetingId,
+    pub(super) core: Participant,
+    /// Its id in this attendance, and those of attendances before.
+    pub(super) id: ParticipantId,
+    pub(super) is_host: bool,
+    /// Whether it wants to be in the meeting.
+    pub(super) wants: bool,
+    pub(super) half_trip: Duration,
+    pub(super) pictures: BTreeMap<u32, u64>,
+    pub(super) phase: Phase,
+    conns: [Option<(Conn, Place)>; 2],
+    next_conn: Conn,
+    lookup_at: Option<Duration>,
+    lookup: u64,
+    /// Since when it tries to come back.
+    away_since: Option<Duration>,
+    frame_at: Duration,
+    key_wanted: bool,
+    frames: u64,
+    attendances: u8,
+}
+
+impl Person {
+    pub(super) fn new(n: u8, meeting: MeetingId, is_host: bool, half_trip: Duration) -> Self {
+        Self {
+            place: Place::Person(n),
+            meeting,
+            core: Participant::new(),
+            id: ParticipantId::default(),
+            is_host,
+            wants: false,
+            half_trip,
+            pictures: BTreeMap::new(),
+            phase: Phase::Idle,
+            conns: [None; 2],
+            next_conn: u64::from(n) << 32,
+            lookup_at: None,
+            lookup: 0,
+            away_since: None,
+            frame_at: Duration::ZERO,
+            key_wanted: true,
+            frames: 0,
+            attendances: 0,
+        }
+    }
+
+    /// Goes to the meeting's page, as somebody new.
+    pub(super) fn come(&mut self, now: Duration) {
+        let Place::Person(n) = self.place else {
+            return;
+        };
+        self.attendances += 1;
+        self.wants = true;
+        self.id = ParticipantId([
+            n + 1,
+            self.attendances,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+        ]);
+        self.pictures.clear();
+        self.lookup_at = Some(now);
+    }
+
+    pub(super) fn go(&mut self, now: Duration, out: &mut Out) {
+        self.wants = false;
+        self.lookup_at = None;
+        self.command(now, serde_json::json!({"do": "leave"}), out);
+    }
+
+    pub(super) fn command(&mut self, now: Duration, json: serde_json::Value, out: &mut Out) {
+        match serde_json::from_value::<Command>(json) {
+            Ok(command) => self.input(now, Input::Command(command), out),
+            Err(error) => unreachable!("the cluster speaks well: {error}"),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let frame = (self.phase == Phase::Joined).then_some(self.frame_at);
+        let reload = self.away_since.map(|since| since + RELOADED_AFTER);
+        [self.core.deadline(), self.lookup_at, frame, reload]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn wake(&mut self, now: Duration, out: &mut Out) {
+        if self.lookup_at.is_some_and(|at| at <= now) {
+            self.lookup += 1;
+            self.lookup_at = Some(now + LOOKUP_WITHIN);
+            out.send(Place::Global, Message::Lookup(self.lookup, self.meeting));
+        }
+        if self
+            .away_since
+            .is_some_and(|since| since + RELOADED_AFTER <= now)
+        {
+            self.away_since = Some(now);
+            self.lookup_at.get_or_insert(now);
+            return;
+        }
+        if self.phase == Phase::Joined && self.frame_at <= now {
+            self.frame_at = now + FRAME_EVERY;
+            self.capture(now, out);
+        }
+        if self.core.deadline().is_some_and(|at| at <= now) {
+            self.input(now, Input::Tick, out);
+        }
+    }
+
+    fn capture(&mut self, now: Duration, out: &mut Out) {
+        let capture_us = now.as_micros() as u64;
+        let key = std::mem::take(&mut self.key_wanted);
+        self.frames += 1;
+        for (handle, key, chunk) in [(VIDEO, key, [5; 200]), (AUDIO, true, [7; 200])] {
+            let encoded = Encoded {
+                handle,
+                layer: 0,
+                temporal: 0,
+                key,
+                capture_us,
+                level: None,
+                chunk: &chunk,
+            };
+            self.core.encoded(now, encoded);
+        }
+        self.drain(now, out);
+    }
+
+    pub(super) fn take(&mut self, now: Duration, message: Message, out: &mut Out) {
+        match message {
+            Message::Found(id, found) if id == self.lookup && self.lookup_at.is_some() => {
+                match found {
+                    Ok((description, controller, handler)) => {
+                        self.lookup_at = None;
+                        self.enter(now, &description, controller, handler, out);
+                    }
+                    Err(_) => self.lookup_at = Some(now + LOOKUP_AGAIN),
+                }
+            }
+            Message::Up(conn) => {
+                if let Some(link) = self.link_of(conn) {
+                    let max_datagram = 1200;
+                    self.input(now, Input::LinkUp { link, max_datagram }, out);
+                }
+            }
+            Message::Closed(conn, code) => {
+                if let Some(link) = self.link_of(conn) {
+                    self.conns[index(link)] = None;
+                    self.input(now, Input::LinkDown { link, code }, out);
+                }
+            }
+            Message::Said(conn, bytes) => {
+                if let Some(link) = self.link_of(conn) {
+                    let (stream, fin) = (0, false);
+                    let input = Input::StreamData {
+                        link,
+                        stream,
+                        bytes,
+                        fin,
+                    };
+                    self.input(now, input, out);
+                }
+            }
+            Message::ToPerson(conn, what) => {
+                let Some(link) = self.link_of(conn) else {
+                    return;
+                };
+                let input = match what {
+                    ToParticipant::Control(bytes) => Input::StreamData {
+                        link,
+                        stream: 0,
+                        bytes,
+                        fin: false,
+                    },
+                    ToParticipant::Stream { stream, bytes, fin } => Input::StreamData {
+                        link,
+                        stream,
+                        bytes,
+                        fin,
+                    },
+                    ToParticipant::Reset { stream } => Input::StreamReset { link, stream },
+                    ToParticipant::Datagram(bytes) => Input::Datagram(bytes),
+                    ToParticipant::Closed(code) => Input::LinkDown { link, code },
+                };
+                self.input(now, input, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn enter(
+        &mut self,
+        now: Duration,
+        keys: &Description,
+        controller: Place,
+        handler: Place,
+        out: &mut Out,
+    ) {
+        let role = if self.is_host { "host" } else { "guest" };
+        let door = |place: Place| {
+            let token = format!("{}.{}", self.meeting, self.id);
+            serde_json::json!({ "url": place.url(), "token": token })
+        };
+        let info = keys.keys.as_ref().map(|(_, info)| STANDARD.encode(info));
+        let access = serde_json::json!({
+            "meeting": {
+                "id": self.meeting, "code": "abc-defg-hij", "title": "Simulated",
+                "max_participants": 100, "key_in_link": true,
+            },
+            "participant_id": self.id,
+            "role": role,
+            "signal": door(controller),
+            "media": door(handler),
+            "key": {
+                "founded": keys.keys.is_some(),
+                "epoch": keys.keys.as_ref().map_or(0, |(epoch, _)| *epoch),
+                "group_info": info,
+            },
+        });
+        let state = self.core.state();
+        if let Some(resume) = state.resume.filter(|_| state.phase == Phase::Reconnecting) {
+            let resume = serde_json::json!({
+                "do": "resume", "access": access, "resume": resume.0, "link_secret": SECRET,
+            });
+            self.command(now, resume, out);
+            return self.offer(now, out);
+        }
+        let enter = serde_json::json!({ "do": "enter", "access": access, "link_secret": SECRET });
+        self.command(now, enter, out);
+        let name = format!("{:?}", self.place);
+        let join = serde_json::json!({ "do": "join", "name": name, "tracks": offers() });
+        self.command(now, join, out);
+    }
+
+    /// After a reload, camera and microphone are offered again.
+    fn offer(&mut self, now: Duration, out: &mut Out) {
+        for track in offers() {
+            let publish = serde_json::json!({ "do": "publish", "track": track });
+            self.command(now, publish, out);
+        }
+    }
+
+    fn link_of(&self, conn: Conn) -> Option<Link> {
+        let is_it =
+            |link: &Link| matches!(self.conns[index(*link)], Some((mine, _)) if mine == conn);
+        [Link::Signal, Link::Media].into_iter().find(is_it)
+    }
+
+    fn input(&mut self, now: Duration, input: Input, out: &mut Out) {
+        let wall = WALL + now.as_millis() as u64;
+        self.core.handle(now, wall, input);
+        self.drain(now, out);
+    }
+
+    fn drain(&mut self, now: Duration, out: &mut Out) {
+        while let Some(output) = self.core.poll() {
+            self.perform(now, output, out);
+        }
+    }
+
+    fn perform(&mut self, now: Duration, output: Output, out: &mut Out) {
+        match output {
+            Output::Connect { link, url, .. } => {
+                self.hang_up(link, out);
+                let Some((place, name, value)) = Place::reached_by(&url.0) else {
+                    return;
+                };
+                self.next_conn += 1;
+                let conn = self.next_conn;
+                self.conns[index(link)] = Some((conn, place));
+                let message = match link {
+                    Link::Signal => Message::Open(conn, self.meeting, self.credential(name, value)),
+                    Link::Media => Message::OpenMedia(
+                        conn,
+                        media_credential(self.meeting, self.id, name, value),
+                    ),
+                };
+                // The handshake costs a round trip more than one message.
+                out.sends.push((self.half_trip * 2, place, message));
+            }
+            Output::Close { link, .. } => self.hang_up(link, out),
+            Output::Write {
+                link,
+                stream,
+                bytes,
+                fin,
+            } => {
+                if let Some((conn, place)) = self.conns[index(link)] {
+                    let message = match link {
+                        Link::Signal => Message::Say(conn, bytes),
+                        Link::Media => Message::ToHandler(conn, stream, bytes, fin),
+                    };
+                    out.send(place, message);
+                }
+            }
+            Output::Datagram(bytes) => {
+                if let Some((conn, place)) = self.conns[1] {
+                    out.send(place, Message::DatagramToHandler(conn, bytes));
+                }
+            }
+            Output::Video { track, .. } => *self.pictures.entry(track.0).or_default() += 1,
+            Output::KeyFrame { .. } => self.key_wanted = true,
+            Output::Changed => {
+                let phase = self.core.state().phase;
+                if phase == Phase::Joined && self.phase != phase {
+                    self.frame_at = now;
+                }
+                self.away_since = match phase {
+                    Phase::Reconnecting => self.away_since.or(Some(now)),
+                    _ => None,
+                };
+                self.phase = phase;
+            }
+            _ => {}
+        }
+    }
+
+    fn hang_up(&mut self, link: Link, out: &mut Out) {
+        if let Some((conn, place)) = self.conns[index(link)].take() {
+            out.send(place, Message::Hangup(conn));
+        }
+    }
+
+    fn credential(&self, name: &str, value: &str) -> Credential {
+        let role = match self.is_host {
+            true => Role::Host,
+            false => Role::Guest,
+        };
+        match name {
+            "token" => Credential::Token {
+                participant: self.id,
+                role,
+            },
+            _ => Credential::Resume(URL_SAFE_NO_PAD.decode(value).unwrap_or_default().into()),
+        }
+    }
+
+    /// The code it is out with, where it is.
+    pub(super) fn failure(&self) -> Option<Code> {
+        if self.lookup_at.is_some() {
+            // What it shows is of the attendance before.
+            return None;
+        }
+        let state = self.core.state();
+        let code = state
+            .error
+            .and_then(|problem| Code::from_number(problem.number));
+        match state.phase {
+            Phase::Failed => Some(code.unwrap_or(Code::Internal)),
+            Phase::Ended => Some(Code::MeetingEnded),
+            // The keys locked it out.
+            Phase::Left if self.wants => Some(code.unwrap_or(Code::CommitRefused)),
+            _ => None,
+        }
+    }
+}
+
+fn offers() -> [serde_json::Value; 2] {
+    [
+        serde_json::json!({"handle": VIDEO, "source": "camera", "codec": "vp8", "width": 640, "height": 360}),
+        serde_json::json!({"handle": AUDIO, "source": "microphone", "codec": "opus"}),
+    ]
+}
+
+fn media_credential(
+    meeting: MeetingId,
+    id: ParticipantId,
+    name: &str,
+    value: &str,
+) -> MediaCredential {
+    match name {
+        "token" => MediaCredential::Token(meeting, id),
+        _ => MediaCredential::Ticket(URL_SAFE_NO_PAD.decode(value).unwrap_or_default()),
+    }
+}
+
+fn index(link: Link) -> usize {
+    match link {
+        Link::Signal => 0,
+        Link::Media => 1,
+    }
+}
