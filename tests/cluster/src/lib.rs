@@ -14,4 +14,4 @@ mod place;
 mod process;
 
 pub use place::{Apart, Place};
-pub use process::{Process, WITHIN, program};
+pub use process::{Process, WITHIN, address, program};

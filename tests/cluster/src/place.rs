@@ -19,7 +19,7 @@ pub struct Place {
 /// The three services as three processes.
 #[derive(Debug)]
 pub struct Apart {
-    /// The global controller; it holds the state.
+    /// The global controller.
     pub global: Process,
     /// The meeting controller.
     pub meeting: Process,
@@ -69,14 +69,31 @@ impl Place {
         (process, address(&ready, "http"))
     }
 
-    /// All three apart, ready.
+    /// All three apart, ready; the global controller holds the state.
     pub fn apart(&self) -> Apart {
-        let mut global = self.start("global", &[]);
+        self.apart_with(&[])
+    }
+
+    /// The same, with more settings.
+    pub fn apart_with(&self, more: &[(&str, &str)]) -> Apart {
+        let mut global = self.start("global", more);
         let of_global = global.ready();
         let url = format!("grpc://{}", address(&of_global, "state"));
-        let state = [("DARKTOWER_STATE__URL", url.as_str())];
-        let mut meeting = self.start("meeting", &state);
-        let mut media = self.start("media", &state);
+        let mut settings = more.to_vec();
+        settings.push(("DARKTOWER_STATE__URL", url.as_str()));
+        self.beside(global, of_global, &settings)
+    }
+
+    /// All three apart, ready, on the state and the database that `stores` names.
+    pub fn apart_on(&self, stores: &[(&str, &str)]) -> Apart {
+        let mut global = self.start("global", stores);
+        let of_global = global.ready();
+        self.beside(global, of_global, stores)
+    }
+
+    fn beside(&self, global: Process, of_global: Value, stores: &[(&str, &str)]) -> Apart {
+        let mut meeting = self.start("meeting", stores);
+        let mut media = self.start("media", stores);
         let ready = [of_global, meeting.ready(), media.ready()];
         Apart {
             api: address(&ready[0], "http"),

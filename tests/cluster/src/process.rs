@@ -1,5 +1,6 @@
 //! One process: started, listened to, stopped.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -18,6 +19,7 @@ pub const WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Process {
     name: String,
+    id: u32,
     handle: OwnedFd,
     log: Receiver<String>,
     out: Receiver<String>,
@@ -52,13 +54,25 @@ impl Process {
     /// Starts `darktower <arguments>` in `directory` with `settings` as
     /// environment variables and no others of its prefix.
     pub fn start(arguments: &[&str], directory: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_by(&[], arguments, directory, settings)
+    }
+
+    /// The same by another program, which becomes `darktower` once it has prepared the ground.
+    pub fn start_by(
+        by: &[&str],
+        arguments: &[&str],
+        directory: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let program = program("darktower", "DARKTOWER_BIN");
         assert!(
             program.exists(),
             "{} is not there: build it by `cargo build --package darktower`",
             program.display()
         );
-        let mut command = Command::new(program);
+        let mut words = by.iter().map(OsStr::new).chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words);
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("DARKTOWER_") {
                 command.env_remove(variable);
@@ -73,7 +87,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let pid = Pid::from_child(&child);
+        let (id, pid) = (child.id(), Pid::from_child(&child));
         let handle = pidfd_open(pid, PidfdFlags::empty()).expect("a handle on the process");
         let log = lines(child.stderr.take().expect("its log"));
         let out = lines(child.stdout.take().expect("its output"));
@@ -86,12 +100,18 @@ impl Process {
         });
         Self {
             name: arguments.join(" "),
+            id,
             handle,
             log,
             out,
             exit,
             seen: Vec::new(),
         }
+    }
+
+    /// Its number, to look at it from outside while it runs.
+    pub fn id(&self) -> u32 {
+        self.id
     }
 
     /// The next log line, as JSON, for which `wanted` is true.
@@ -155,6 +175,16 @@ impl Process {
         pidfd_send_signal(&self.handle, Signal::KILL).expect("it runs");
     }
 
+    /// Stands still, as under a debugger, until [`Process::wake`].
+    pub fn pause(&self) {
+        pidfd_send_signal(&self.handle, Signal::STOP).expect("it runs");
+    }
+
+    /// Goes on.
+    pub fn wake(&self) {
+        pidfd_send_signal(&self.handle, Signal::CONT).expect("it runs");
+    }
+
     /// How it ended.
     pub fn exit(&mut self) -> ExitStatus {
         match self.exit.recv_timeout(WITHIN) {
@@ -172,7 +202,7 @@ impl Drop for Process {
 }
 
 /// An address from a ready line.
-pub(crate) fn address(ready: &Value, name: &str) -> SocketAddr {
+pub fn address(ready: &Value, name: &str) -> SocketAddr {
     let text = ready[name].as_str().unwrap_or_default();
     match text.parse() {
         Ok(address) => address,
