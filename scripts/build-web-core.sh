@@ -1,8 +1,10 @@
 #!/bin/sh
-# Builds the participant core for the browser: crates/web-core/wasm -> web/sdk/src/core.wasm
+# Builds what the browser runs of the cores: crates/web-core/wasm -> web/sdk/src/core.wasm (the participant) and
+# crates/web-core/wasm/sound -> web/sdk/src/sound.wasm (what is heard)
 #
 #   scripts/build-web-core.sh [OUTPUT] [-- CARGO ARGUMENTS]     e.g. /tmp/test.wasm -- --features vectors
 #
+# With OUTPUT only the participant's core is built, there.
 # Takes the rustup target wasm32-unknown-unknown where it is installed, else Debian's rustc-web with rust-web-src and a
 # standard library built from that source. Builds in target/web-core and is incremental.
 set -eu
@@ -73,10 +75,19 @@ else
     exit 1
 fi
 
-RUSTFLAGS="$flags" cargo build --manifest-path "$wasm/Cargo.toml" --package darktower-web-core-wasm \
-    --target "$target" --release "$@"
+# build PACKAGE MODULE OUTPUT [CARGO ARGUMENTS]
+build() {
+    package=$1 module=$2 to=$3
+    shift 3
+    RUSTFLAGS="$flags" cargo build --manifest-path "$wasm/Cargo.toml" --package "$package" \
+        --target "$target" --release "$@"
+    built=$CARGO_TARGET_DIR/$target/release/$module.wasm
+    # An unchanged module keeps its time, so that what depends on it is not built again.
+    cmp -s "$built" "$to" || cp "$built" "$to"
+    printf '%s: %s bytes, %s gzip -> %s\n' "$(basename "$to")" "$(wc -c <"$to")" "$(gzip -9c "$to" | wc -c)" "$to"
+}
 
-built=$CARGO_TARGET_DIR/$target/release/core_wasm.wasm
-# An unchanged module keeps its time, so that what depends on it is not built again.
-cmp -s "$built" "$output" || cp "$built" "$output"
-printf 'core.wasm: %s bytes, %s gzip -> %s\n' "$(wc -c <"$output")" "$(gzip -9c "$output" | wc -c)" "$output"
+if [ "$output" = "$root/web/sdk/src/core.wasm" ]; then
+    build darktower-sound-wasm sound_wasm "$root/web/sdk/src/sound.wasm" "$@"
+fi
+build darktower-web-core-wasm core_wasm "$output" "$@"

@@ -1,5 +1,5 @@
 /** A meeting that is only a picture of one, for looking at pages. Not part of the product. */
-import type { Access, Participant, Snapshot, Track } from "@darktower/sdk";
+import type { Access, AttachedVideo, Participant, Snapshot, Track, WorkerStats } from "@darktower/sdk";
 import type { CallView, Stage, Trouble } from "../src/lib/call.svelte.ts";
 import { OwnDevices } from "../src/lib/devices.svelte.ts";
 
@@ -18,6 +18,8 @@ const names = [
   "Emmy Noether",
 ];
 
+const layered = { layers: 3, decodes: ["vp8"], replaces: 0, layer: null, temporal: null, paused: false };
+
 function participant(i: number): Participant {
   const camera: Track = {
     id: i * 10 + 1,
@@ -26,8 +28,11 @@ function participant(i: number): Participant {
     codec: "vp8",
     label: "",
     muted: i % 4 === 3,
-    width: 640,
-    height: 360,
+    width: 1280,
+    height: 720,
+    ...layered,
+    layer: i === 2 ? 0 : 2,
+    paused: i === 4,
   };
   const microphone: Track = {
     id: i * 10 + 2,
@@ -38,6 +43,7 @@ function participant(i: number): Participant {
     muted: i % 3 === 2,
     width: 0,
     height: 0,
+    ...layered,
   };
   return {
     id: `${i}f00`,
@@ -83,13 +89,13 @@ export class DemoCall implements CallView {
   joining = false;
   directly = false;
 
-  constructor(stage: string, n: number, screen: boolean, code: string) {
+  constructor(stage: string, n: number, screens: number, code: string) {
     this.stage = stage as Stage;
     if (stage === "problem") this.trouble = { code, detail: "as an example", retryable: true };
     const participants = Array.from({ length: n }, (_, i) => participant(i));
-    if (screen)
-      participants[1]?.tracks.push({
-        id: 999,
+    for (let i = 0; i < screens; i++)
+      participants[1 + i]?.tracks.push({
+        id: 999 + i,
         source: "screen",
         kind: "video",
         codec: "vp8",
@@ -97,6 +103,7 @@ export class DemoCall implements CallView {
         muted: false,
         width: 1280,
         height: 720,
+        ...layered,
       });
     const meeting = {
       id: "00",
@@ -114,6 +121,8 @@ export class DemoCall implements CallView {
       lobby_participants: 2,
       links: { signal: "up", media: "up" },
       e2ee: { ready: true, epoch: 3, code: "48213 90467 11835 70294 65518 32906", members: n },
+      estimates: { down_bps: 4_230_000, up_bps: 870_000, up_loss: 41 },
+      speakers: [12],
       tracks: [],
       resume: null,
       counters: {},
@@ -147,8 +156,29 @@ export class DemoCall implements CallView {
   }
   toggleCamera(): void {}
   toggleScreen(): void {}
-  attachVideo(track: number, canvas: HTMLCanvasElement): () => void {
-    if (track === 999) {
+  addCamera(): void {}
+  shareScreen(): void {}
+  stopSource(): void {}
+  stats(): Promise<WorkerStats> {
+    const video = { switches: 0, freezes: 0, frozenMs: 0, longestGapMs: 40, decoding: true };
+    const received = this.snapshot.participants.flatMap(({ tracks }) =>
+      tracks.map((track) => ({
+        ...{ track: track.id, kind: track.kind, frames: 0, keyFrames: 0, bytes: 0, decoded: 0, drawn: 0, skipped: 0 },
+        ...{ decoderErrors: 0, fps: 30, width: 1280, height: 720, avSkewMs: 3, playout: null },
+        video: { ...video, layer: track.layer },
+      })),
+    );
+    const layers = [150_000, 500_000, 0].map((bitrate, layer) => ({
+      ...{ layer, on: bitrate > 0, bitrate, encoded: 0, keyFrames: 0, dropped: 0, encodeMs: 3 },
+      ...{ bytes: (performance.now() * bitrate) / 8000, width: 320 * 2 ** layer, height: 180 * 2 ** layer },
+    }));
+    const counts = { encoded: 0, keyFrames: 0, bytes: 0, dropped: 0, width: 640, height: 360 };
+    const sent = [{ handle: 1, ...counts, codec: "vp8", screen: false, shed: 1, layers }];
+    return Promise.resolve({ marks: {}, received, sent, links: [], counters: {} });
+  }
+  attachVideo(track: number, canvas: HTMLCanvasElement, drawn: () => void): AttachedVideo {
+    drawn();
+    if (track >= 999) {
       canvas.width = 1280;
       canvas.height = 720;
       const context = canvas.getContext("2d")!;
@@ -160,7 +190,7 @@ export class DemoCall implements CallView {
       context.fillStyle = "#c9d1e3";
       for (let i = 0; i < 6; i++) context.fillRect(90, 200 + i * 76, 400 + ((i * 331) % 640), 40);
     } else paint(canvas, track);
-    return () => {};
+    return { pin: () => {}, detach: () => {} };
   }
   remove(): void {}
   end(): void {}

@@ -16,7 +16,7 @@ if (show === "start") {
   const call = new DemoCall(
     show,
     Number(query.get("n") ?? 4),
-    query.get("screen") === "1",
+    Number(query.get("screen") ?? 0),
     query.get("code") ?? "meeting_full",
   );
   Object.assign(globalThis, { demo: call });

@@ -1,16 +1,19 @@
 import { idleState, type CoreState, type Track } from "../../sdk/src/snapshot.ts";
+import { layersOf } from "../../sdk/src/layers.ts";
 import { Media } from "../../sdk/src/worker/media.ts";
 
 const levels: number[] = [];
 let heard: string[] = [];
+let packets = 0;
 const media = new Media({
-  encoded(handle, _temporal, key, captureUs, level, chunk) {
+  encoded(handle, _temporal, key, captureUs, level, chunk, layer = 0) {
     const bytes = new Uint8Array(chunk.byteLength);
     chunk.copyTo(bytes);
-    if (handle === 1) media.video(1, key, captureUs, bytes);
-    else media.audio(2, captureUs, level & 0x7f, bytes);
+    // One layer at a time, as a handler forwards.
+    if (handle === 1 && layer === shownLayer) media.video({ track: 1, layer, key, behind: false, captureUs }, bytes);
+    else if (handle === 2) media.audio(2, packets++, captureUs, level, bytes);
   },
-  keyFrameWanted: () => media.key(1),
+  keyFrameWanted: () => media.key(1, null),
   tell: (message) => {
     if (message.type === "level") levels.push(message.level);
     if (message.type === "heard") heard = message.speaking;
@@ -24,15 +27,8 @@ onmessage = ({ data }) => {
       media.playout = data.port;
       return;
     case "video": {
-      const settings = {
-        codec: data.codec,
-        maxWidth: 640,
-        maxHeight: 360,
-        bitrate: 700_000,
-        frameRate: 30,
-        temporalLayers: 2 as const,
-        detail: false,
-      };
+      const layers = layersOf("camera", data.codec, 1280, 720);
+      const settings = { codec: data.codec, frameRate: 30, detail: false, layers };
       media.input({ type: "video-input", handle: 1, input: data.input, settings });
       const track = (id: number, source: Track["source"], kind: Track["kind"], codec: string): Track => ({
         id,
@@ -41,8 +37,10 @@ onmessage = ({ data }) => {
         codec,
         label: "",
         muted: false,
-        width: 640,
-        height: 360,
+        width: 1280,
+        height: 720,
+        layers: layers.length,
+        ...{ decodes: [], replaces: 0, layer: null, temporal: null, paused: false },
       });
       const state: CoreState = {
         ...idleState,
@@ -70,6 +68,13 @@ onmessage = ({ data }) => {
       return follow();
     case "attach":
       return media.attach(1, 1, data.canvas);
+    case "layer":
+      shownLayer = data.layer;
+      return media.key(1, shownLayer);
+    case "encode":
+      return media.encode(1, data.layer, data.bitrate);
+    case "show":
+      return media.show(data.views);
     case "stats":
       media.outputLatency = data.latency;
       postMessage({
@@ -82,4 +87,5 @@ onmessage = ({ data }) => {
   }
 };
 
+let shownLayer = 0;
 let follow = (): void => {};

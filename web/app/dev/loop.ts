@@ -4,7 +4,7 @@ import { audioFeed, videoFeed } from "../../sdk/src/capture/input.ts";
 
 const query = new URLSearchParams(location.search);
 const stream = await navigator.mediaDevices.getUserMedia({
-  video: true,
+  video: { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } },
   audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
 });
 document.querySelector("video")!.srcObject = stream;
@@ -26,6 +26,7 @@ worker.onmessage = (event) => {
 };
 Object.assign(globalThis, {
   darktower: { output: player.output },
+  loopTell: (message: unknown) => worker.postMessage(message),
   loopStats: async () => {
     stats = null;
     worker.postMessage({ type: "stats", latency: player.latencyMs });

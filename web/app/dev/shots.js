@@ -24,6 +24,11 @@ const pages = {
   meeting: "show=meeting&n=6",
   many: "show=meeting&n=12",
   screen: "show=meeting&n=4&screen=1",
+  speaker: ["show=meeting&n=6", "Speaker view"],
+  crowd: "show=meeting&n=40",
+  screens: "show=meeting&n=5&screen=2",
+  connection: ["show=meeting&n=5", "Slow connection. Show details"],
+  sources: ["show=meeting&n=3", "Share more"],
   people: ["show=meeting&n=6", "Participants"],
   security: ["show=meeting&n=3", "End-to-end encrypted. Show verification code"],
   settings: ["show=meeting&n=3", "Settings"],
@@ -51,7 +56,10 @@ try {
       const [query, click] = [what].flat();
       await page.goto(`${base}?${query}`);
       await page.locator("h1, h2").first().waitFor();
+      // What is said only when it lasts.
+      if (name === "meeting") await page.getByText("Picture paused").waitFor();
       if (click) await page.getByRole("button", { name: click }).click();
+      if (name === "connection") await page.getByText("kbit/s").nth(2).waitFor();
       await page.evaluate(() => document.fonts.ready);
       await page.waitForFunction(() => [...document.querySelectorAll("video")].every((video) => video.readyState >= 2));
       await page.screenshot({ path: `${out}${name}-${size}.png` });

@@ -1,9 +1,11 @@
-// The app without the participant's core would be a page that cannot join.
+// The app without the cores would be a page that cannot join, or hears nobody.
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const core = fileURLToPath(new URL("../../sdk/src/core.wasm", import.meta.url));
-if (!existsSync(core) && process.env.DARKTOWER_WITHOUT_CORE !== "1") {
-  console.error(`${core} is missing: build it with scripts/build-web-core.sh (or "make web").`);
-  process.exit(1);
+for (const name of ["core.wasm", "sound.wasm"]) {
+  const module = fileURLToPath(new URL(`../../sdk/src/${name}`, import.meta.url));
+  if (!existsSync(module) && process.env.DARKTOWER_WITHOUT_CORE !== "1") {
+    console.error(`${module} is missing: build it with scripts/build-web-core.sh (or "make web-core").`);
+    process.exit(1);
+  }
 }

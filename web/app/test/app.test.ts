@@ -73,6 +73,12 @@ describe("comings and goings", () => {
     muted: false,
     width: 1,
     height: 1,
+    layers: 1,
+    decodes: [],
+    replaces: 0,
+    layer: null,
+    temporal: null,
+    paused: false,
   } as const;
 
   it("are said once, and never of oneself", () => {

@@ -1,8 +1,9 @@
 /**
  * How long a join takes in a browser, from the click to the first picture of
  * somebody else. A bot shows a picture in an encrypted meeting; page after page
- * joins it through the relays and leaves. Prints a table, and each row as a
- * JSON line at the end. `npm run bench-join -- --n 20 --rtt 0,40,100`
+ * joins it through the relays and leaves. Prints a table, the median join of
+ * each row as a tree of spans, and each row as a JSON line at the end.
+ * `npm run bench-join -- --n 20 --rtt 0,40,100 --spans FILE`
  *
  * `browser-cold`: the page is opened by the link with `?join=1`; its files are
  * in the browser's cache, a connection to the API is open (it brought the page);
@@ -10,13 +11,15 @@
  * open, from the Join button.
  */
 import { randomBytes } from "node:crypto";
+import { appendFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { WorkerStats } from "@darktower/sdk";
-import type { Page } from "@playwright/test";
+import type { Page, Request } from "@playwright/test";
 import { Bot } from "../lib/bot.ts";
 import { Person } from "../lib/browser.ts";
 import { markedClip } from "../lib/media.ts";
-import { FIRST_FRAME, HEAD, type Row, row, shown, type Stages } from "./rows.ts";
+import { FIRST_FRAME, HEAD, median, type Row, row, shown, type Stages } from "./rows.ts";
+import { Spans, type Step, type TracedJoin } from "./spans.ts";
 import { System } from "./system.ts";
 
 const WITHIN_MS = 15_000;
@@ -76,12 +79,24 @@ function stages(marks: WorkerStats["marks"]): Stages {
   return Object.fromEntries(since.filter(([, ms]) => ms >= 0));
 }
 
+/** A join, and the `traceparent` of its lookup. */
+interface Join {
+  stages: Stages;
+  click: number;
+  traceparent: string;
+}
+
 /** One join and leave, in a page of its own. */
-async function once(person: Person, come: typeof cold, link: URL, bot: Bot): Promise<Stages> {
+async function once(person: Person, come: typeof cold, link: URL, bot: Bot): Promise<Join> {
   const page = await person.context.newPage();
+  let traceparent = "";
+  page.on("request", (request: Request) => {
+    if (/\/api\/v1\/meetings\/[^/]+$/.test(request.url())) traceparent = request.headers()["traceparent"] ?? "";
+  });
   try {
     await come(page, link);
-    return stages(await person.firstPicture(page));
+    const marks = await person.firstPicture(page);
+    return { stages: stages(marks), click: marks.click!, traceparent };
   } finally {
     await page
       .getByRole("button", { name: "Leave meeting" })
@@ -92,11 +107,34 @@ async function once(person: Person, come: typeof cold, link: URL, bot: Bot): Pro
   }
 }
 
+/** The join as its tree is drawn from; a stage before the click is no step after it. */
+function traced(title: string, { stages, click, traceparent }: Join): TracedJoin {
+  const [, trace = "", span = ""] = traceparent.split("-");
+  const at = (stage: string): number => stages[stage] ?? 0;
+  const looked = at("1_lookup");
+  const up = at("2_signal_up");
+  const all: Step[] = [
+    { name: "lookup", span, began_ms: 0, ended_ms: looked },
+    { name: "signalling link", began_ms: looked, ended_ms: up },
+    { name: "media link", began_ms: looked, ended_ms: at("3_media_up") },
+    { name: "join", began_ms: up, ended_ms: at("4_joined") },
+    { name: "first frame", began_ms: at("4_joined"), ended_ms: at(FIRST_FRAME) },
+  ];
+  const steps = all.filter(({ ended_ms }) => ended_ms > 0);
+  return { title, trace, click_unix_ms: click, total_ms: at(FIRST_FRAME), steps };
+}
+
 const { values } = parseArgs({
-  options: { n: { type: "string", default: "20" }, rtt: { type: "string", default: "0,20,40,60,100" } },
+  options: {
+    n: { type: "string", default: "12" },
+    rtt: { type: "string", default: "0,20,40,60,100" },
+    spans: { type: "string" },
+  },
 });
-const system = await System.start();
+const spans = await Spans.start();
+const system = await System.start(spans.environment);
 const rows: Row[] = [];
+const trees: string[] = [];
 let person: Person | undefined;
 try {
   person = await Person.arrive({ tone: 440 });
@@ -105,7 +143,7 @@ try {
     await system.setRoundTrip(rtt);
     const { bot, link } = await publisher(system.url);
     for (const [client, come] of [["browser-cold", cold] as const, ["browser-lobby", lobby] as const]) {
-      const joins: Stages[] = [];
+      const joins: Join[] = [];
       let failed = 0;
       // The first one warms caches and is not counted.
       for (let i = 0; i <= Number(values.n); i++) {
@@ -117,14 +155,21 @@ try {
           failed++;
         }
       }
-      const done = row(client, rtt, joins, failed);
+      const reached = joins.map(({ stages }) => stages);
+      const done = row(client, rtt, reached, failed);
       rows.push(done);
       console.log(shown(done));
+      const typical = joins[median(reached)]!;
+      trees.push(await spans.tree(traced(`median join, ${client}, ${rtt} ms round trip`, typical)));
     }
     await bot.leave();
   }
 } finally {
   await person?.leaveMachine();
   await system.stop();
+  await spans.stop();
 }
+const drawn = trees.map((tree) => `\n${tree}`).join("");
+console.log(drawn);
+if (values.spans !== undefined) appendFileSync(values.spans, drawn);
 for (const done of rows) console.log(JSON.stringify(done));

@@ -27,6 +27,13 @@ function quantile(values: number[], share: number): number {
   return Math.round(sorted[rank - 1]! * 10) / 10;
 }
 
+/** Which of the joins took as long as the median. */
+export function median(joins: Stages[]): number {
+  const took = joins.map((join) => join[FIRST_FRAME]!);
+  const order = took.map((_, index) => index).sort((a, b) => took[a]! - took[b]!);
+  return order[Math.max(1, Math.ceil(order.length / 2)) - 1]!;
+}
+
 export function row(client: Row["client"], rtt_ms: number, joins: Stages[], failed: number): Row {
   const names = [...new Set(joins.flatMap((join) => Object.keys(join)))].sort();
   const stages = Object.fromEntries(

@@ -14,7 +14,8 @@ export class System {
     this.url = url;
   }
 
-  static async start(): Promise<System> {
+  /** `env` adds settings of the program. */
+  static async start(env: Record<string, string> = {}): Promise<System> {
     const [signalTo, mediaTo] = [await freeUdp(), await freeUdp()];
     const [signal, media] = [await Relay.start(signalTo), await Relay.start(mediaTo)];
     const server = await Server.start({
@@ -22,6 +23,7 @@ export class System {
       DARKTOWER_MEETING__PUBLIC_URL: `https://${signal.address}/v1/signal`,
       DARKTOWER_MEDIA__LISTEN: mediaTo,
       DARKTOWER_MEDIA__PUBLIC_URL: `https://${media.address}/v1/media`,
+      ...env,
     });
     const http = await Relay.start(`127.0.0.1:${new URL(server.url).port}`);
     return new System(server, [signal, media, http], `http://localhost:${http.port}`);

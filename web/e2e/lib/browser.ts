@@ -5,9 +5,11 @@ import { MARK, markedCamera, toneMicrophone } from "./media.ts";
 import { install } from "./probe.ts";
 
 export interface PersonOptions {
-  /** A shade of the marked camera, or a y4m file. */
+  /** A shade of the marked camera (640 × 360), a y4m file, or "large": the browser's own test picture of 1280 × 720. */
   camera?: number | string;
   tone?: number;
+  /** How many cameras the machine has. */
+  cameras?: number;
   /** No devices granted. */
   denied?: boolean;
   viewport?: { width: number; height: number };
@@ -46,9 +48,9 @@ export class Person {
         "--disable-sync",
         "--no-first-run",
         "--autoplay-policy=no-user-gesture-required",
-        "--use-fake-device-for-media-stream",
+        `--use-fake-device-for-media-stream=fps=30,device-count=${options.cameras ?? 1}`,
         ...(denied ? [] : ["--use-fake-ui-for-media-stream"]),
-        `--use-file-for-fake-video-capture=${typeof camera === "string" ? camera : markedCamera(camera)}`,
+        ...(camera === "large" ? [] : [`--use-file-for-fake-video-capture=${file(camera)}`]),
         `--use-file-for-fake-audio-capture=${toneMicrophone(tone)}`,
         ...(options.switches ?? []),
       ],
@@ -59,11 +61,12 @@ export class Person {
   }
 
   /** Straight into the meeting, with the sound left as it is. */
-  async goIn(link: string, name: string): Promise<void> {
+  async goIn(link: string, name: string, wishes: Record<string, string> = {}): Promise<void> {
     const url = new URL(link);
     url.searchParams.set("join", "1");
     url.searchParams.set("name", name);
     url.searchParams.set("audio", "raw");
+    for (const [wish, value] of Object.entries(wishes)) url.searchParams.set(wish, value);
     await this.page.goto(url.href);
     await this.inMeeting();
   }
@@ -103,6 +106,10 @@ export class Person {
   async leaveMachine(): Promise<void> {
     await this.browser.close();
   }
+}
+
+function file(camera: number | string): string {
+  return typeof camera === "string" ? camera : markedCamera(camera);
 }
 
 /** Makes a meeting as a person does, and returns its link. */

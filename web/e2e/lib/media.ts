@@ -51,14 +51,17 @@ function lumaAt(n: number, x: number, y: number): number {
   return (bit ^ row) === 1 ? 235 : 16;
 }
 
-/** A wav file of ten seconds with one tone. */
+/** A wav file of ten seconds with one tone, swelling four times a second: what is steady is no voice. */
 export function toneMicrophone(hz: number): string {
-  const path = join(directory, `tone-${hz}.wav`);
+  const path = join(directory, `syllables-${hz}.wav`);
   if (existsSync(path)) return path;
   mkdirSync(directory, { recursive: true });
   const rate = 48_000;
   const samples = new Int16Array(rate * 10);
-  for (let i = 0; i < samples.length; i++) samples[i] = Math.round(9000 * Math.sin((2 * Math.PI * hz * i) / rate));
+  for (let i = 0; i < samples.length; i++) {
+    const swell = 0.6 - 0.4 * Math.cos((2 * Math.PI * 4 * i) / rate);
+    samples[i] = Math.round(9000 * swell * Math.sin((2 * Math.PI * hz * i) / rate));
+  }
   const header = Buffer.alloc(44);
   header.write("RIFF", 0);
   header.writeUInt32LE(36 + samples.byteLength, 4);
@@ -84,7 +87,7 @@ export function markedClip(shade: number): string {
 
 /** The tone as a bot plays it: Opus. */
 export function toneClip(hz: number): string {
-  return encoded(toneMicrophone(hz), join(directory, `tone-${hz}.ogg`), "-c:a libopus -b:a 48k -f ogg");
+  return encoded(toneMicrophone(hz), join(directory, `syllables-${hz}.ogg`), "-c:a libopus -b:a 48k -f ogg");
 }
 
 /** One encoding by ffmpeg, made once. */

@@ -58,6 +58,16 @@ test("both show the same verification code", async () => {
   await bot.until(() => bot.last("epoch")?.["code"] === code);
 });
 
+test("nobody's link was lost meanwhile", async () => {
+  // The controller's probe of the handler is a pair of its own.
+  const theirs = server.log.filter((line) => !/"participant_id":"(01|02)\1{15}"/.test(line));
+  const opened = theirs.filter((line) => line.includes("media session opened"));
+  const closed = theirs.filter((line) => line.includes("media session closed"));
+  // The page that made the meeting left its link behind when it followed the meeting's own.
+  expect(opened.length - closed.length).toBe(2);
+  expect(closed.length).toBeLessThanOrEqual(1);
+});
+
 test("it leaves, and all it received was well", async () => {
   const { ok, error } = await bot.leave();
   expect({ ok, error }).toEqual({ ok: true, error: null });

@@ -32,10 +32,17 @@ function dice(seed: number): (below: number) => number {
 interface Keys {
   code: string;
   members: number;
+  /** Who else is there, and who is away, as seen by a browser: told when the wait fails. */
+  others?: string[];
 }
 
 async function keysOf(one: Person | Bot): Promise<Keys> {
-  if (one instanceof Person) return await one.page.evaluate(() => globalThis.darktower.snapshot.e2ee);
+  if (one instanceof Person) {
+    return await one.page.evaluate(() => {
+      const { e2ee, participants } = globalThis.darktower.snapshot;
+      return { ...e2ee, others: participants.map((it) => (it.away ? `${it.name} (away)` : it.name)) };
+    });
+  }
   const said = one.last("epoch");
   return { code: String(said?.["code"] ?? ""), members: Number(said?.["members"] ?? 0) };
 }

@@ -14,5 +14,6 @@ export { Trace } from "./trace.ts";
 export type { Access, Created } from "./api.ts";
 export type { Devices } from "./capture/devices.ts";
 export type { Invitation } from "./link.ts";
-export type { WorkerStats } from "./messages.ts";
+export type { AttachedVideo } from "./meeting.ts";
+export type { TrackStats, WorkerStats } from "./messages.ts";
 export type { Participant, Phase, Role, Snapshot, Source, Track } from "./snapshot.ts";

@@ -1,52 +1,24 @@
 import type { Access } from "./api.ts";
 import { Player } from "./audio/player.ts";
-import { audioFeed, type Feed, videoFeed } from "./capture/input.ts";
+import { withSuccessors } from "./demand.ts";
 import { code as codes } from "./error.ts";
-import type {
-  AudioSettings,
-  Command,
-  Mark,
-  ToPage,
-  ToWorker,
-  TrackOffer,
-  VideoSettings,
-  WorkerStats,
-} from "./messages.ts";
+import type { Command, Mark, ToPage, ToWorker, View, WorkerStats } from "./messages.ts";
+import { Publications } from "./publications.ts";
 import { idleState, type CoreState, type Snapshot, type Source } from "./snapshot.ts";
-import { fit } from "./worker/size.ts";
-
-/** What a published video track is encoded to. */
-const CAMERA: VideoSettings = {
-  codec: "vp8",
-  maxWidth: 640,
-  maxHeight: 360,
-  bitrate: 700_000,
-  frameRate: 30,
-  temporalLayers: 2,
-  detail: false,
-};
-const SCREEN: VideoSettings = {
-  codec: "vp8",
-  maxWidth: 1280,
-  maxHeight: 720,
-  bitrate: 1_500_000,
-  frameRate: 15,
-  temporalLayers: 2,
-  detail: true,
-};
-const VOICE: AudioSettings = { bitrate: 32_000, voice: true };
-const SOUND: AudioSettings = { bitrate: 64_000, voice: false };
+import { Views } from "./views.ts";
 
 export interface MeetingOptions {
-  /** Overrides of how the camera is encoded. */
-  camera?: Partial<VideoSettings>;
+  /** The codec to publish video with, as long as the others decode it and the machine keeps up (measurements). */
+  codec?: string | null;
   /** A `traceparent` for each thing asked of the service. */
   traceparent?: () => string;
 }
 
-interface Own {
-  offer: TrackOffer;
-  feed: Feed<unknown> | null;
+/** A remote picture on a canvas. */
+export interface AttachedVideo {
+  /** Fixed to the screen by the person: goes before others where the path is narrow. */
+  pin(pinned: boolean): void;
+  detach(): void;
 }
 
 /**
@@ -59,15 +31,17 @@ export class Meeting {
   readonly #options: MeetingOptions;
   readonly #listeners = new Set<(snapshot: Snapshot) => void>();
   readonly #levelListeners = new Set<(level: number) => void>();
-  readonly #own = new Map<number, Own>();
+  readonly #own: Publications;
+  readonly #shown: Views;
   readonly #asked = new Map<number, (stats: WorkerStats) => void>();
-  readonly #views = new Map<number, (width: number, height: number) => void>();
+  readonly #sized = new Map<number, (width: number, height: number) => void>();
   readonly #marks: Partial<Record<Mark, number>> = {};
   #latencyTimer: ReturnType<typeof setInterval> | undefined;
   #state: CoreState = idleState;
   #speaking: string[] = [];
   #snapshot: Snapshot;
-  #joinAsked = false;
+  #views: View[] | null = null;
+  #demand = "";
   #playerAsked = false;
   #nextNumber = 1;
   #closed = false;
@@ -79,6 +53,20 @@ export class Meeting {
     this.#worker.onmessage = (event: MessageEvent<ToPage>) => this.#heard(event.data);
     this.#worker.onerror = (event) => this.#broken(event.message);
     this.#player = new Player(() => this.#changed());
+    this.#own = new Publications(
+      {
+        command: (command) => this.#command(command),
+        post: (message, transfer) => this.#post(message, transfer),
+        broken: (detail) => this.#broken(detail),
+        changed: () => this.#changed(),
+      },
+      () => this.#nextNumber++,
+      options.codec ?? null,
+    );
+    this.#shown = new Views((views) => {
+      this.#views = views;
+      this.#show();
+    });
     this.#snapshot = this.#compose();
     void this.#loadCore();
   }
@@ -110,7 +98,7 @@ export class Meeting {
     const resume = options.resume ?? null;
     if (resume === null) this.#command({ do: "enter", ...asked });
     else {
-      this.#joinAsked = true;
+      this.#own.announce();
       this.#command({ do: "resume", resume, ...asked });
     }
   }
@@ -118,8 +106,7 @@ export class Meeting {
   /** Enters the meeting with what is published so far; before the lobby is reached it goes out as soon as it can. */
   join(name: string): void {
     this.mark("click");
-    this.#joinAsked = true;
-    const tracks = Array.from(this.#own.values(), ({ offer }) => offer);
+    const tracks = this.#own.announce();
     this.#command({ do: "join", name, tracks, traceparent: this.#traceparent() });
     void this.resumeSound();
   }
@@ -127,76 +114,28 @@ export class Meeting {
   /** Leaves in order. */
   leave(): void {
     this.#command({ do: "leave" });
-    for (const handle of [...this.#own.keys()]) this.#forget(handle);
+    this.#own.leave();
+    this.#changed();
   }
 
   /** Offers a captured track to the others; the number returned stands for it here. */
   publish(source: Source, track: MediaStreamTrack, options: { muted?: boolean } = {}): number {
-    const handle = this.#nextNumber++;
-    const offer: TrackOffer = { handle, source, codec: "opus", muted: options.muted ?? false, label: "" };
-    if (track.kind === "video") {
-      const settings = this.#videoSettings(source);
-      const { width = settings.maxWidth, height = settings.maxHeight } = track.getSettings();
-      Object.assign(offer, fit(width, height, settings.maxWidth, settings.maxHeight), {
-        codec: settings.codec,
-        bitrate: settings.bitrate,
-        temporal_layers: settings.temporalLayers,
-      });
-    } else {
-      Object.assign(offer, { bitrate: this.#audioSettings(source).bitrate, sample_rate: 48_000, channels: 1 });
-    }
-    this.#own.set(handle, { offer, feed: null });
-    this.#post({ type: "mute", handle, muted: offer.muted });
-    if (this.#joinAsked) this.#command({ do: "publish", track: { ...offer } });
-    this.replace(handle, track);
-    this.#changed();
-    return handle;
+    return this.#own.publish(source, track, options.muted ?? false);
   }
 
   /** Lets another captured track take the place of a published one; `null` stops capturing. */
   replace(handle: number, track: MediaStreamTrack | null): void {
-    const own = this.#own.get(handle);
-    if (own === undefined) return;
-    own.feed?.stop();
-    own.feed = null;
-    if (track === null) return this.#post({ type: "input-end", handle });
-    if (track.kind === "video") {
-      const feed = videoFeed(track);
-      own.feed = feed;
-      const settings = this.#videoSettings(own.offer.source);
-      return this.#post({ type: "video-input", handle, input: feed.input, settings }, feed.transfer);
-    }
-    void this.#feedAudio(handle, own, track);
-  }
-
-  async #feedAudio(handle: number, own: Own, track: MediaStreamTrack): Promise<void> {
-    try {
-      const feed = await audioFeed(track);
-      if (this.#own.get(handle) !== own || this.#closed) return feed.stop();
-      own.feed = feed;
-      const settings = this.#audioSettings(own.offer.source);
-      this.#post({ type: "audio-input", handle, input: feed.input, settings }, feed.transfer);
-    } catch (error) {
-      this.#broken(`the microphone cannot be read: ${String(error)}`);
-    }
+    this.#own.replace(handle, track);
   }
 
   /** Takes a track back. */
   unpublish(handle: number): void {
-    if (!this.#own.has(handle)) return;
-    if (this.#joinAsked) this.#command({ do: "unpublish", handle });
-    this.#forget(handle);
-    this.#changed();
+    this.#own.unpublish(handle);
   }
 
   /** Own silence (or darkness): nothing is sent and the others are told. */
   mute(handle: number, muted: boolean): void {
-    const own = this.#own.get(handle);
-    if (own === undefined || own.offer.muted === muted) return;
-    own.offer.muted = muted;
-    this.#post({ type: "mute", handle, muted });
-    if (this.#joinAsked) this.#command({ do: "mute", handle, muted });
-    this.#changed();
+    this.#own.mute(handle, muted);
   }
 
   /** Whether this end wants a track; it does by default. */
@@ -206,16 +145,27 @@ export class Meeting {
 
   /**
    * Draws a remote video track on a canvas (once per canvas, which then belongs
-   * to the worker) until the returned function is called.
+   * to the worker) until it is detached. What is attached, visible and how large
+   * decides what is received. `sized` tells of each new size of the picture, the first
+   * time when it is there.
    */
-  attachVideo(track: number, canvas: HTMLCanvasElement, sized?: (width: number, height: number) => void): () => void {
+  attachVideo(
+    track: number,
+    canvas: HTMLCanvasElement,
+    sized?: (width: number, height: number) => void,
+  ): AttachedVideo {
     const view = this.#nextNumber++;
     const offscreen = canvas.transferControlToOffscreen();
-    if (sized !== undefined) this.#views.set(view, sized);
+    if (sized !== undefined) this.#sized.set(view, sized);
     this.#post({ type: "attach", track, view, canvas: offscreen }, [offscreen]);
-    return () => {
-      this.#views.delete(view);
-      this.#post({ type: "detach", view });
+    const gone = this.#shown.add(view, track, canvas);
+    return {
+      pin: (pinned) => this.#shown.pin(view, pinned),
+      detach: () => {
+        gone();
+        this.#sized.delete(view);
+        this.#post({ type: "detach", view });
+      },
     };
   }
 
@@ -268,8 +218,8 @@ export class Meeting {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#latencyTimer);
-    for (const { feed } of this.#own.values()) feed?.stop();
-    this.#own.clear();
+    this.#own.close();
+    this.#shown.close();
     this.#player.close();
     this.#worker.terminate();
     this.#listeners.clear();
@@ -299,16 +249,23 @@ export class Meeting {
     }
   }
 
-  #forget(handle: number): void {
-    this.#own.get(handle)?.feed?.stop();
-    this.#own.delete(handle);
-    this.#post({ type: "input-forget", handle });
+  /** Says what is shown, with what gets ready unseen, where that is news. */
+  #show(): void {
+    if (this.#views === null) return;
+    const views = withSuccessors(this.#views, this.#state.participants);
+    const demand = JSON.stringify(views);
+    if (demand === this.#demand) return;
+    this.#demand = demand;
+    this.#command({ do: "show", views });
   }
 
   #heard(message: ToPage): void {
     switch (message.type) {
       case "state":
         this.#state = message.state;
+        if (message.state.links.signal === "up") this.#own.learn();
+        this.#own.follow(message.state);
+        this.#show();
         if (message.state.phase === "lobby" || message.state.phase === "joined") void this.#openPlayer();
         return this.#changed();
       case "heard":
@@ -318,7 +275,11 @@ export class Meeting {
         for (const listener of this.#levelListeners) listener(message.level);
         return;
       case "view-size":
-        return this.#views.get(message.view)?.(message.width, message.height);
+        return this.#sized.get(message.view)?.(message.width, message.height);
+      case "too-slow":
+        return this.#own.tooSlow(message.handle);
+      case "trial":
+        return this.#own.tried(message.handle, message.codec, message.ms);
       case "stats":
         this.#asked.get(message.id)?.(message.stats);
         this.#asked.delete(message.id);
@@ -348,20 +309,8 @@ export class Meeting {
   }
 
   #compose(): Snapshot {
-    const published = Array.from(this.#own.values(), ({ offer: { handle, source, muted } }) => ({
-      handle,
-      source,
-      muted,
-    }));
-    return { ...this.#state, speaking: this.#speaking, soundBlocked: this.#player.blocked, published };
-  }
-
-  #videoSettings(source: Source): VideoSettings {
-    return source === "screen" ? SCREEN : { ...CAMERA, ...this.#options.camera };
-  }
-
-  #audioSettings(source: Source): AudioSettings {
-    return source === "screen_audio" ? SOUND : VOICE;
+    const { blocked: soundBlocked } = this.#player;
+    return { ...this.#state, speaking: this.#speaking, soundBlocked, published: this.#own.list() };
   }
 
   #traceparent(): string {

@@ -1,6 +1,7 @@
 /** What page and worker say to one another. Both are ours, so there is no version. */
 import type { Access } from "./api.ts";
 import type { PlayoutReport } from "./audio/messages.ts";
+import type { LayerOffer } from "./layers.ts";
 import type { CoreState, Source } from "./snapshot.ts";
 
 /** How a track is announced; the core's own words. */
@@ -10,10 +11,11 @@ export interface TrackOffer {
   codec: string;
   muted: boolean;
   label: string;
-  width?: number;
-  height?: number;
-  bitrate?: number;
-  temporal_layers?: number;
+  layers?: LayerOffer[];
+  /** Codecs that this end decodes. */
+  decodes?: readonly string[];
+  /** The number of an own track that this one takes the place of. */
+  replaces?: number;
   sample_rate?: number;
   channels?: number;
 }
@@ -21,13 +23,19 @@ export interface TrackOffer {
 /** How a video source is encoded. */
 export interface VideoSettings {
   codec: string;
-  maxWidth: number;
-  maxHeight: number;
-  bitrate: number;
   frameRate: number;
-  temporalLayers: 1 | 2 | 3;
   /** Favour sharpness (screens) over motion (cameras). */
   detail: boolean;
+  /** The smallest first. */
+  layers: LayerOffer[];
+}
+
+/** A remote video track on the screen, in device pixels. */
+export interface View {
+  track: number;
+  width: number;
+  height: number;
+  pinned: boolean;
 }
 
 export interface AudioSettings {
@@ -47,6 +55,7 @@ export type Command =
   | { do: "unpublish"; handle: number }
   | { do: "mute"; handle: number; muted: boolean }
   | { do: "subscribe"; track: number; wanted: boolean }
+  | { do: "show"; views: View[] }
   | { do: "remove"; participant: string }
   | { do: "end" }
   | { do: "leave" };
@@ -56,6 +65,7 @@ export type ToWorker =
   | { type: "command"; command: Command }
   | { type: "video-input"; handle: number; input: VideoInput; settings: VideoSettings }
   | { type: "audio-input"; handle: number; input: AudioInput; settings: AudioSettings }
+  | { type: "trial"; handle: number; settings: VideoSettings }
   | { type: "input-end"; handle: number }
   | { type: "input-forget"; handle: number }
   | { type: "mute"; handle: number; muted: boolean }
@@ -72,6 +82,8 @@ export type ToPage =
   | { type: "level"; handle: number; level: number }
   | { type: "mark"; name: Mark; at: number }
   | { type: "view-size"; view: number; width: number; height: number }
+  | { type: "too-slow"; handle: number }
+  | { type: "trial"; handle: number; codec: string; ms: number }
   | { type: "stats"; id: number; stats: WorkerStats }
   | { type: "fatal"; detail: string };
 
@@ -79,6 +91,7 @@ export type ToPage =
 export type Mark =
   | "click"
   | "enter"
+  | "core_ready"
   | "signal_ready"
   | "media_ready"
   | "joined"
@@ -121,6 +134,21 @@ export interface TrackStats {
   /** Video ahead of the same participant's sound, ms, at the last drawn frame. */
   avSkewMs: number | null;
   playout: PlayoutReport | null;
+  video?: VideoStats;
+}
+
+/** Of a video track that is shown; times while it was hidden or muted do not count. */
+export interface VideoStats {
+  /** The layer of the picture decoded last; null before the first. */
+  layer: number | null;
+  /** How often the layer changed. */
+  switches: number;
+  /** Gaps of more than 200 ms between decoded pictures, all of them together, and the longest gap of any size. */
+  freezes: number;
+  frozenMs: number;
+  longestGapMs: number;
+  /** Something decodes it. */
+  decoding: boolean;
 }
 
 export interface SentStats {
@@ -132,4 +160,26 @@ export interface SentStats {
   dropped: number;
   width: number;
   height: number;
+  /** Of video: the rest is of all layers together. */
+  codec?: string;
+  screen?: boolean;
+  /** Steps given up because the machine does not keep up. */
+  shed?: number;
+  layers?: LayerStats[];
+}
+
+export interface LayerStats {
+  layer: number;
+  /** It is encoded now. */
+  on: boolean;
+  /** What it may make, in bits per second. */
+  bitrate: number;
+  encoded: number;
+  keyFrames: number;
+  bytes: number;
+  dropped: number;
+  width: number;
+  height: number;
+  /** From a picture's handing over to its chunk, of late. */
+  encodeMs: number;
 }

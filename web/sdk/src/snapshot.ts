@@ -16,6 +16,17 @@ export interface Track {
   muted: boolean;
   width: number;
   height: number;
+  /** How many layers it has. */
+  layers: number;
+  /** Codecs that its publisher decodes. */
+  decodes: readonly string[];
+  /** The track whose place it takes once that one is gone; 0: none. */
+  replaces: number;
+  /** The layer and temporal layer that this end gets; null where nothing was said of it. */
+  layer: number | null;
+  temporal: number | null;
+  /** Shown here, but the path does not carry it: nothing comes. */
+  paused: boolean;
 }
 
 export interface Participant {
@@ -50,6 +61,10 @@ export interface CoreState {
     code: string;
     members: number;
   };
+  /** What the paths of the media link are believed to carry, bits per second; the loss in thousandths. */
+  estimates: { down_bps: number | null; up_bps: number | null; up_loss: number | null };
+  /** Audio tracks that are forwarded to this end, the active speaker's first. */
+  speakers: readonly number[];
   tracks: { handle: number; track: number | null }[];
   /** Opens the same seat after a reload; belongs in sessionStorage only. */
   resume: string | null;
@@ -77,6 +92,8 @@ export const idleState: CoreState = {
   lobby_participants: 0,
   links: { signal: "down", media: "down" },
   e2ee: { ready: false, epoch: 0, code: "", members: 0 },
+  estimates: { down_bps: null, up_bps: null, up_loss: null },
+  speakers: [],
   tracks: [],
   resume: null,
   counters: {},

@@ -7,9 +7,10 @@ import {
   missingFeatures,
   Trace,
   type Access,
+  type AttachedVideo,
   type Invitation,
   type Snapshot,
-  type Source,
+  type WorkerStats,
 } from "@darktower/sdk";
 import { OwnDevices } from "./devices.svelte.ts";
 import { hostKey, keepResume, resumeOf } from "./memory.ts";
@@ -41,7 +42,11 @@ export interface CallView {
   toggleMicrophone(): void;
   toggleCamera(): void;
   toggleScreen(): void;
-  attachVideo(track: number, canvas: HTMLCanvasElement): () => void;
+  addCamera(deviceId: string): void;
+  shareScreen(): void;
+  stopSource(id: string): void;
+  attachVideo(track: number, canvas: HTMLCanvasElement, drawn: () => void): AttachedVideo;
+  stats(): Promise<WorkerStats>;
   remove(participant: string): void;
   end(): void;
   resumeSound(): void;
@@ -50,6 +55,9 @@ export interface CallView {
 
 /** A seat that cannot be taken again is no reason to stay outside. */
 const SEAT_GONE = new Set(["resume_unknown", "seat_expired", "token_expired", "token_invalid"]);
+
+/** Own devices wait so long for the first picture of somebody else. */
+const PICTURE_MS = 1000;
 
 export class Call implements CallView {
   snapshot = $state.raw<Snapshot>()!;
@@ -65,12 +73,19 @@ export class Call implements CallView {
   #trouble = $state.raw<Trouble | null>(null);
   #linkNeeded = $state(false);
   #meeting: Meeting;
-  readonly #handles = new Map<Source, number>();
+  /** The meeting's numbers of what is captured, by the capture's id. */
+  readonly #handles = new Map<string, number>();
+  readonly #codec: string | null;
+  readonly #wishes: Wishes;
+  #devicesAsked = false;
+  #devicesTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(invitation: Invitation, wishes: Wishes, accessToken: string | null) {
     this.#invitation = invitation;
     this.directly = wishes.join;
-    this.devices = new OwnDevices((source, stream) => this.#captured(source, stream), wishes.originalSound);
+    this.#codec = wishes.codec;
+    this.#wishes = wishes;
+    this.devices = new OwnDevices((...captured) => this.#captured(...captured), wishes.originalSound);
     if (wishes.name !== null) this.devices.rememberName(wishes.name);
     const missing = missingFeatures();
     this.#meeting = this.#newMeeting();
@@ -79,8 +94,23 @@ export class Call implements CallView {
       return;
     }
     if (this.directly) this.#meeting.mark("click");
-    void this.#enter(accessToken, resumeOf(invitation.code));
-    if (!wishes.devicesOff) void this.devices.begin();
+    const resume = resumeOf(invitation.code);
+    void this.#enter(accessToken, resume);
+    if (!this.directly && resume === null) this.#beginDevices();
+  }
+
+  /** For the lobby at once; without one not before the first picture, since opening devices holds it up. */
+  #beginDevices(): void {
+    if (this.#devicesAsked || this.#wishes.devicesOff) return;
+    this.#devicesAsked = true;
+    void this.devices.begin();
+  }
+
+  /** Where there is no picture to wait for, now; where one does not come, after a moment. */
+  #beginDevicesSoon({ participants }: Snapshot): void {
+    const shows = participants.some(({ me, tracks }) => !me && tracks.some((it) => it.kind === "video" && !it.muted));
+    if (shows) this.#devicesTimer = setTimeout(() => this.#beginDevices(), PICTURE_MS);
+    else this.#beginDevices();
   }
 
   get stage(): Stage {
@@ -127,6 +157,7 @@ export class Call implements CallView {
 
   leave(): void {
     keepResume(this.#invitation.code, null);
+    clearTimeout(this.#devicesTimer);
     this.#meeting.leave();
     this.devices.close();
   }
@@ -148,12 +179,31 @@ export class Call implements CallView {
   }
 
   toggleScreen(): void {
-    if (this.devices.screen.status === "on") this.devices.stopScreen();
-    else void this.devices.startScreen();
+    if (this.devices.more.some((one) => one.kind === "screen")) this.devices.stopScreens();
+    else this.shareScreen();
   }
 
-  attachVideo(track: number, canvas: HTMLCanvasElement): () => void {
-    return this.#meeting.attachVideo(track, canvas);
+  shareScreen(): void {
+    void this.devices.shareScreen();
+  }
+
+  addCamera(deviceId: string): void {
+    void this.devices.addCamera(deviceId);
+  }
+
+  stopSource(id: string): void {
+    this.devices.stopSource(id);
+  }
+
+  attachVideo(track: number, canvas: HTMLCanvasElement, drawn: () => void): AttachedVideo {
+    return this.#meeting.attachVideo(track, canvas, () => {
+      this.#beginDevices();
+      drawn();
+    });
+  }
+
+  stats(): Promise<WorkerStats> {
+    return this.#meeting.stats();
   }
 
   remove(participant: string): void {
@@ -176,12 +226,13 @@ export class Call implements CallView {
   /** The visit is over; a seat not given up stays held for a return. */
   close(): void {
     this.#abort.abort();
+    clearTimeout(this.#devicesTimer);
     this.devices.close();
     this.#meeting.close();
   }
 
   #newMeeting(): Meeting {
-    const meeting = new Meeting({ traceparent: () => this.#trace.traceparent() });
+    const meeting = new Meeting({ traceparent: () => this.#trace.traceparent(), codec: this.#codec });
     meeting.subscribe((snapshot) => this.#changed(snapshot));
     meeting.onLevel((level) => (this.level = level));
     return meeting;
@@ -224,6 +275,7 @@ export class Call implements CallView {
     if (snapshot.phase === "joined") {
       this.returning = false;
       this.joining = false;
+      if (before?.phase !== "joined") this.#beginDevicesSoon(snapshot);
       if (before?.phase !== "joined") this.#useSpeaker();
     }
     this.snapshot = snapshot;
@@ -243,9 +295,10 @@ export class Call implements CallView {
     if (speakerId !== "") this.setSpeaker(speakerId);
   }
 
-  #captured(source: "camera" | "microphone" | "screen", stream: MediaStream | null): void {
+  #captured(source: "camera" | "microphone" | "screen", id: string, stream: MediaStream | null): void {
+    // The first camera and the microphone keep their track when they are off; what was added goes.
+    if (id !== source) return this.#capturedMore(source, id, stream);
     const track = (source === "microphone" ? stream?.getAudioTracks()[0] : stream?.getVideoTracks()[0]) ?? null;
-    if (source === "screen") return this.#captureScreen(track, stream?.getAudioTracks()[0] ?? null);
     const handle = this.#handles.get(source);
     if (handle === undefined) {
       const muted = source === "microphone" && this.devices.muted;
@@ -256,13 +309,15 @@ export class Call implements CallView {
     this.#meeting.mute(handle, track === null || (source === "microphone" && this.devices.muted));
   }
 
-  #captureScreen(video: MediaStreamTrack | null, audio: MediaStreamTrack | null): void {
-    for (const source of ["screen", "screen_audio"] as const) {
-      const handle = this.#handles.get(source);
+  #capturedMore(source: "camera" | "microphone" | "screen", id: string, stream: MediaStream | null): void {
+    const sound = `${id}/sound`;
+    for (const key of [id, sound]) {
+      const handle = this.#handles.get(key);
       if (handle !== undefined) this.#meeting.unpublish(handle);
-      this.#handles.delete(source);
+      this.#handles.delete(key);
     }
-    if (video !== null) this.#handles.set("screen", this.#meeting.publish("screen", video));
-    if (audio !== null) this.#handles.set("screen_audio", this.#meeting.publish("screen_audio", audio));
+    const [video, audio] = [stream?.getVideoTracks()[0], stream?.getAudioTracks()[0]];
+    if (video !== undefined) this.#handles.set(id, this.#meeting.publish(source, video));
+    if (audio !== undefined) this.#handles.set(sound, this.#meeting.publish("screen_audio", audio));
   }
 }

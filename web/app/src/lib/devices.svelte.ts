@@ -1,23 +1,31 @@
 /** This person's camera, microphone and screen, and what is known of the machine's devices. */
 import { capture, listDevices, MeetingError, type Devices } from "@darktower/sdk";
+import type { OwnSource } from "./tiles.ts";
 import { loadSettings, saveSettings, type Settings } from "./memory.ts";
 
 export type DeviceStatus = "off" | "starting" | "on" | "failed";
 
-/** Called when a captured track begins (or, with null, ends). */
-export type TrackListener = (source: "camera" | "microphone" | "screen", stream: MediaStream | null) => void;
+/** Called when a captured source begins (or, with null, ends); `id` tells several of a kind apart. */
+export type TrackListener = (
+  source: "camera" | "microphone" | "screen",
+  id: string,
+  stream: MediaStream | null,
+) => void;
 
 export class OwnDevices {
   camera = $state<{ status: DeviceStatus; trouble: string | null }>({ status: "off", trouble: null });
   microphone = $state<{ status: DeviceStatus; trouble: string | null }>({ status: "off", trouble: null });
   screen = $state<{ status: DeviceStatus; trouble: string | null }>({ status: "off", trouble: null });
+  moreCamera = $state<{ status: DeviceStatus; trouble: string | null }>({ status: "off", trouble: null });
   /** Silence by choice: the microphone stays open. */
   muted = $state(false);
   cameraStream = $state.raw<MediaStream | null>(null);
-  screenStream = $state.raw<MediaStream | null>(null);
+  /** Screens, and cameras beside the first, in the order in which they were added. */
+  more = $state.raw<OwnSource[]>([]);
   known = $state.raw<Devices>({ cameras: [], microphones: [], speakers: [] });
   settings = $state<Settings>(loadSettings());
   #microphoneStream: MediaStream | null = null;
+  #nextSource = 1;
   readonly #listener: TrackListener;
   readonly #refresh = (): void => void this.refresh();
 
@@ -51,7 +59,7 @@ export class OwnDevices {
       this.cameraStream = stream;
       this.camera = { status: "on", trouble: null };
       this.#watch(stream, () => this.#lost("camera"));
-      this.#listener("camera", stream);
+      this.#listener("camera", "camera", stream);
       this.#remember({ cameraOn: true });
     } catch (error) {
       this.camera = { status: "failed", trouble: troubleOf(error) };
@@ -63,7 +71,7 @@ export class OwnDevices {
     this.#drop(this.cameraStream);
     this.cameraStream = null;
     this.camera = { status: "off", trouble: null };
-    this.#listener("camera", null);
+    this.#listener("camera", "camera", null);
     this.#remember({ cameraOn: false });
   }
 
@@ -78,7 +86,7 @@ export class OwnDevices {
       for (const track of stream.getTracks()) track.enabled = !this.muted;
       this.microphone = { status: "on", trouble: null };
       this.#watch(stream, () => this.#lost("microphone"));
-      this.#listener("microphone", stream);
+      this.#listener("microphone", "microphone", stream);
     } catch (error) {
       this.microphone = { status: "failed", trouble: troubleOf(error) };
     }
@@ -91,28 +99,58 @@ export class OwnDevices {
     this.#remember({ microphoneOn: !muted });
   }
 
-  async startScreen(): Promise<void> {
-    if (this.screen.status === "starting" || this.screen.status === "on") return;
-    this.screen = { status: "starting", trouble: null };
+  /** Shares a screen, window or tab, beside those that are shared already. */
+  async shareScreen(): Promise<void> {
+    await this.#add("screen", () => capture("screen"), "", "");
+  }
+
+  /** Adds a camera beside the first. */
+  async addCamera(deviceId: string): Promise<void> {
+    const label = this.known.cameras.find((one) => one.deviceId === deviceId)?.label ?? "";
+    await this.#add("camera", () => capture("camera", { deviceId, exact: true }), label, deviceId);
+  }
+
+  async #add(
+    kind: OwnSource["kind"],
+    open: () => Promise<MediaStream>,
+    label: string,
+    deviceId: string,
+  ): Promise<void> {
+    const device = kind === "screen" ? "screen" : "moreCamera";
+    if (this[device].status === "starting") return;
+    this[device] = { status: "starting", trouble: null };
     try {
-      const stream = await capture("screen");
-      this.screenStream = stream;
-      this.screen = { status: "on", trouble: null };
-      this.#watch(stream, () => this.stopScreen());
-      this.#listener("screen", stream);
+      const stream = await open();
+      const id = `${kind}-${this.#nextSource++}`;
+      this.more = [...this.more, { id, kind, stream, label, deviceId }];
+      this[device] = { status: "on", trouble: null };
+      this.#watch(stream, () => this.stopSource(id));
+      this.#listener(kind, id, stream);
     } catch (error) {
       // Closing the browser's choice is an answer, not a trouble.
       const trouble = troubleOf(error);
-      this.screen = trouble === "permission_denied" ? { status: "off", trouble: null } : { status: "failed", trouble };
+      const answered = kind === "screen" && trouble === "permission_denied";
+      this[device] = answered ? { status: this.#status(kind), trouble: null } : { status: "failed", trouble };
     }
   }
 
-  stopScreen(): void {
-    if (this.screenStream === null) return;
-    this.#drop(this.screenStream);
-    this.screenStream = null;
-    this.screen = { status: "off", trouble: null };
-    this.#listener("screen", null);
+  /** Ends a screen or a further camera. */
+  stopSource(id: string): void {
+    const source = this.more.find((one) => one.id === id);
+    if (source === undefined) return;
+    this.#drop(source.stream);
+    this.more = this.more.filter((one) => one !== source);
+    const device = source.kind === "screen" ? "screen" : "moreCamera";
+    this[device] = { status: this.#status(source.kind), trouble: null };
+    this.#listener(source.kind, id, null);
+  }
+
+  stopScreens(): void {
+    for (const { id, kind } of this.more) if (kind === "screen") this.stopSource(id);
+  }
+
+  #status(kind: OwnSource["kind"]): DeviceStatus {
+    return this.more.some((one) => one.kind === kind) ? "on" : "off";
   }
 
   /** Another device, or another treatment of sound. */
@@ -129,19 +167,22 @@ export class OwnDevices {
 
   /** Says again what is captured, to a listener that begins anew. */
   republish(): void {
-    if (this.#microphoneStream !== null) this.#listener("microphone", this.#microphoneStream);
-    if (this.cameraStream !== null) this.#listener("camera", this.cameraStream);
-    if (this.screenStream !== null) this.#listener("screen", this.screenStream);
+    if (this.#microphoneStream !== null) this.#listener("microphone", "microphone", this.#microphoneStream);
+    if (this.cameraStream !== null) this.#listener("camera", "camera", this.cameraStream);
+    for (const { kind, id, stream } of this.more) this.#listener(kind, id, stream);
   }
 
   /** Lets go of everything. */
   close(): void {
     navigator.mediaDevices?.removeEventListener("devicechange", this.#refresh);
-    for (const stream of [this.cameraStream, this.#microphoneStream, this.screenStream]) this.#drop(stream);
+    const more = this.more.map(({ stream }) => stream);
+    for (const stream of [this.cameraStream, this.#microphoneStream, ...more]) this.#drop(stream);
     this.cameraStream = null;
     this.#microphoneStream = null;
-    this.screenStream = null;
-    for (const device of ["camera", "microphone", "screen"] as const) this[device] = { status: "off", trouble: null };
+    this.more = [];
+    for (const device of ["camera", "microphone", "screen", "moreCamera"] as const) {
+      this[device] = { status: "off", trouble: null };
+    }
   }
 
   #remember(change: Partial<Settings>): void {
@@ -159,7 +200,7 @@ export class OwnDevices {
     if (device === "camera") this.cameraStream = null;
     else this.#microphoneStream = null;
     this[device] = { status: "failed", trouble: "device_missing" };
-    this.#listener(device, null);
+    this.#listener(device, device, null);
   }
 
   #drop(stream: MediaStream | null): void {

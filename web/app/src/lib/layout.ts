@@ -8,21 +8,21 @@ export interface Layout {
 }
 
 /** Pictures are cropped to a shape between these, the wider the better. */
-const SHAPES = [16 / 9, 4 / 3, 1];
+export const SHAPES = [16 / 9, 4 / 3, 1];
 
 /** The arrangement of `count` equal tiles that shows the most in `width` × `height` px. */
-export function arrange(count: number, width: number, height: number, gap: number): Layout {
+export function arrange(count: number, width: number, height: number, gap: number, shapes = SHAPES): Layout {
   let best: Layout = { columns: 1, rows: 1, width: 0, height: 0 };
   let bestArea = 0;
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
     const room = { width: (width - gap * (columns - 1)) / columns, height: (height - gap * (rows - 1)) / rows };
     if (room.width <= 0 || room.height <= 0) continue;
-    for (const shape of SHAPES) {
+    for (const shape of shapes) {
       const tileWidth = Math.floor(Math.min(room.width, room.height * shape));
       const tileHeight = Math.floor(tileWidth / shape);
       // A little of the area is worth a wider shape.
-      const area = tileWidth * tileHeight * (shape === SHAPES[0] ? 1.15 : 1);
+      const area = tileWidth * tileHeight * (shape === shapes[0] ? 1.15 : 1);
       if (area > bestArea) {
         bestArea = area;
         best = { columns, rows, width: tileWidth, height: tileHeight };

@@ -9,6 +9,8 @@ export interface Wishes {
   originalSound: boolean;
   /** Neither camera nor microphone are asked for. */
   devicesOff: boolean;
+  /** Publish video with this codec for a start (measurements). */
+  codec: string | null;
 }
 
 export type Place =
@@ -26,6 +28,7 @@ export function placeOf(url: URL): Place {
     name: query.get("name"),
     originalSound: query.get("audio") === "raw",
     devicesOff: query.get("devices") === "off",
+    codec: query.get("codec"),
   };
   return { page: "meeting", invitation, wishes };
 }

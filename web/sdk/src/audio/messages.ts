@@ -1,21 +1,37 @@
 /** What the media worker and the audio thread say to one another. */
+import type { Packet } from "./sound.ts";
 
-/** The jitter buffer's account of one track. */
+/** The jitter buffer's account of one track; counts since its beginning. */
 export interface PlayoutReport {
   track: number;
-  /** Capture time of the sample that leaves the buffer now; null while it fills. */
+  /** Capture time of the sound that leaves the buffer now; null where none did for a second. */
   playingUs: number | null;
-  bufferedMs: number;
+  /** How much later than its fastest packet would be the sound is played, and how much later it should be. */
+  delayMs: number;
   targetMs: number;
-  underruns: number;
-  concealedMs: number;
+  /** Sound that waits for its time. */
+  bufferedMs: number;
+  played: number;
+  /** Packets that came after their time, never came, and were given up to catch up. */
   late: number;
+  lost: number;
+  skipped: number;
+  /** Times when nothing was there to play outside of a pause. */
+  underruns: number;
+  /** Sound that was made up. */
+  concealedMs: number;
+  /** Packets played faster or slower. */
+  stretched: number;
 }
 
 /** Worker to playout worklet. */
 export type ToPlayout =
-  | { type: "samples"; track: number; captureUs: number; samples: Float32Array<ArrayBuffer> }
-  | { type: "gone"; track: number };
+  { type: "packet"; packet: Packet & { samples: Float32Array<ArrayBuffer> } } | { type: "gone"; track: number };
 
 /** Playout worklet to worker. */
-export type FromPlayout = { type: "reports"; reports: PlayoutReport[] };
+export type FromPlayout = { type: "reports"; reports: PlayoutReport[] } | { type: "broken"; detail: string };
+
+/** What the playout worklet is made with. */
+export interface PlayoutOptions {
+  module: WebAssembly.Module;
+}

@@ -1,4 +1,6 @@
-/** The page's side of playout: an AudioContext with the worklet that mixes what the worker decodes. */
+/** The page's side of playout: an AudioContext with the worklet that plays what the worker decodes. */
+import type { PlayoutOptions } from "./messages.ts";
+import { soundModule } from "./module.ts";
 import { workletUrl } from "./url.ts";
 
 export class Player {
@@ -18,8 +20,13 @@ export class Player {
     this.#context = context;
     context.onstatechange = () => this.#changed();
     if (this.#wanted) void this.resume();
-    await context.audioWorklet.addModule(workletUrl);
-    const node = new AudioWorkletNode(context, "darktower-playout", { numberOfInputs: 0, outputChannelCount: [2] });
+    const [module] = await Promise.all([soundModule(), context.audioWorklet.addModule(workletUrl)]);
+    const processorOptions: PlayoutOptions = { module };
+    const node = new AudioWorkletNode(context, "darktower-playout", {
+      numberOfInputs: 0,
+      outputChannelCount: [2],
+      processorOptions,
+    });
     node.connect(context.destination);
     const { port1: here, port2: there } = new MessageChannel();
     node.port.postMessage(here, [here]);

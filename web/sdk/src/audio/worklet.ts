@@ -1,43 +1,59 @@
 /**
- * The audio thread's two processors: `darktower-playout` mixes what the worker
+ * The audio thread's two processors: `darktower-playout` plays what the worker
  * decoded, `darktower-capture` hands microphone samples to the worker where the
  * browser has no stream processors.
  */
-import { Mixer } from "./mixer.ts";
-import type { FromPlayout, ToPlayout } from "./messages.ts";
+import { Sound } from "./sound.ts";
+import type { FromPlayout, PlayoutOptions, ToPlayout } from "./messages.ts";
 
 const REPORT_EVERY_S = 0.1;
 
 class Playout extends AudioWorkletProcessor {
-  readonly #mixer = new Mixer(sampleRate);
+  /** Null once it broke. */
+  #sound: Sound | null;
   #worker: MessagePort | null = null;
   #reportedAt = 0;
 
-  constructor() {
+  constructor(options: { processorOptions: PlayoutOptions }) {
     super();
+    this.#sound = new Sound(options.processorOptions.module);
     this.port.onmessage = (event: MessageEvent<MessagePort>) => {
       this.#worker = event.data;
-      this.#worker.onmessage = (message: MessageEvent<ToPlayout>) => this.#take(message.data);
+      this.#worker.onmessage = (message: MessageEvent<ToPlayout>) => this.#safely((sound) => take(sound, message.data));
     };
   }
 
-  #take(message: ToPlayout): void {
-    if (message.type === "gone") this.#mixer.forget(message.track);
-    else this.#mixer.push(currentTime, message.track, message.captureUs, message.samples);
+  process(_inputs: Float32Array[][], outputs: Float32Array[][]): boolean {
+    const [left, right] = outputs[0] ?? [];
+    if (left === undefined) return true;
+    this.#safely((sound) => {
+      sound.mix(currentTime, left, right);
+      if (currentTime - this.#reportedAt < REPORT_EVERY_S) return;
+      this.#reportedAt = currentTime;
+      this.#tell({ type: "reports", reports: sound.reports(currentTime) });
+    });
+    return this.#sound !== null;
   }
 
-  process(_inputs: Float32Array[][], outputs: Float32Array[][]): boolean {
-    const [first, ...others] = outputs[0] ?? [];
-    if (first === undefined) return true;
-    this.#mixer.mix(first);
-    for (const channel of others) channel.set(first);
-    if (currentTime - this.#reportedAt >= REPORT_EVERY_S && this.#worker !== null) {
-      this.#reportedAt = currentTime;
-      const message: FromPlayout = { type: "reports", reports: this.#mixer.reports() };
-      this.#worker.postMessage(message);
+  /** An error in the module ends playout, and is told. */
+  #safely(use: (sound: Sound) => void): void {
+    if (this.#sound === null) return;
+    try {
+      use(this.#sound);
+    } catch (error) {
+      this.#sound = null;
+      this.#tell({ type: "broken", detail: String(error) });
     }
-    return true;
   }
+
+  #tell(message: FromPlayout): void {
+    this.#worker?.postMessage(message);
+  }
+}
+
+function take(sound: Sound, message: ToPlayout): void {
+  if (message.type === "gone") sound.forget(message.track);
+  else sound.push(currentTime, message.packet);
 }
 
 /** 10 ms at 48 kHz. */

@@ -17,6 +17,8 @@ export async function listDevices(): Promise<Devices> {
 
 export interface CaptureOptions {
   deviceId?: string;
+  /** No other device will do. */
+  exact?: boolean;
   /** Leave the sound as it is: no noise suppression, echo cancellation or gain (music, measurements). */
   originalSound?: boolean;
 }
@@ -31,7 +33,7 @@ export async function capture(
 ): Promise<MediaStream> {
   try {
     if (source === "screen") return await openScreen();
-    const deviceId = options.deviceId === undefined ? {} : { deviceId: { ideal: options.deviceId } };
+    const deviceId = options.deviceId === undefined ? {} : { deviceId: wanted(options.deviceId, options.exact) };
     if (source === "camera") {
       return await navigator.mediaDevices.getUserMedia({
         video: { ...deviceId, width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } },
@@ -50,6 +52,10 @@ export async function capture(
   } catch (error) {
     throw trouble(error);
   }
+}
+
+function wanted(deviceId: string, exact = false): ConstrainDOMString {
+  return exact ? { exact: deviceId } : { ideal: deviceId };
 }
 
 async function openScreen(): Promise<MediaStream> {

@@ -1,23 +1,40 @@
-/** One own audio track: samples to Opus packets of 20 ms with their loudness. */
-import { levelByte, minusDbov, VoiceDetector } from "../audio/level.ts";
+/** One own audio track: samples to Opus packets of 20 ms with their loudness, while there is something to hear. */
+import type { Ears, Heard, Sound } from "../audio/sound.ts";
 import type { AudioInput, AudioSettings, SentStats } from "../messages.ts";
 import { CaptureClock, PacketClock } from "./clock.ts";
+import { planes, SAMPLE_RATE } from "./planes.ts";
 import { takeAll, type ChunkSink } from "./video-sender.ts";
 
-export const SAMPLE_RATE = 48_000;
 const PACKET = 960;
 const PACKET_US = 20_000;
+/** Levels as they travel: silence until the next packet, and what is added for a voice. */
+const REST = 127;
+const VOICE_FLAG = 128;
+/**
+ * Opus leans less on packets before this one, as if so many in a hundred were lost. Its own redundancy (FEC) stays off:
+ * no browser decodes it, and bundles repeat whole packets.
+ */
+const LOSS_PERCENT = 5;
+
+/** Who judges what is captured, and who hears of it. */
+export interface Listener {
+  /** Null while it loads; until then nothing is sent. */
+  sound(): Sound | null;
+  heard(minusDbov: number, voice: boolean): void;
+}
 
 export class AudioSender {
   readonly stats: SentStats;
   readonly #settings: AudioSettings;
+  readonly #channels: 1 | 2;
   readonly #sink: ChunkSink;
-  readonly #heard: (minusDbov: number) => void;
+  readonly #listener: Listener;
   readonly #clock = new CaptureClock();
   readonly #packets = new PacketClock(PACKET_US);
-  readonly #voice = new VoiceDetector();
+  #ears: Ears | null = null;
   #encoder: AudioEncoder | null = null;
-  #block = new Float32Array(PACKET);
+  /** One packet in the making, channel after channel. */
+  #block: Float32Array<ArrayBuffer>;
   #filled = 0;
   #blockUs = 0;
   /** The encoder's own timestamps count samples and close up over gaps: stamps wait here. */
@@ -27,10 +44,13 @@ export class AudioSender {
   flowing = false;
   muted = false;
 
-  constructor(handle: number, settings: AudioSettings, sink: ChunkSink, heard: (minusDbov: number) => void) {
+  constructor(handle: number, settings: AudioSettings, sink: ChunkSink, listener: Listener) {
     this.#settings = settings;
+    // A microphone is in one place; a film is not.
+    this.#channels = settings.voice ? 1 : 2;
+    this.#block = new Float32Array(PACKET * this.#channels);
     this.#sink = sink;
-    this.#heard = heard;
+    this.#listener = listener;
     this.stats = { handle, encoded: 0, keyFrames: 0, bytes: 0, dropped: 0, width: 0, height: 0 };
   }
 
@@ -42,7 +62,7 @@ export class AudioSender {
       const port = input.port;
       let timestampUs = 0;
       port.onmessage = (event: MessageEvent<Float32Array>) => {
-        this.#samples(event.data, timestampUs);
+        this.#samples([event.data], timestampUs);
         timestampUs += (event.data.length / SAMPLE_RATE) * 1e6;
       };
       this.#stop = () => port.close();
@@ -54,25 +74,31 @@ export class AudioSender {
   end(): void {
     this.#stop();
     this.#stop = () => {};
+    this.#ears?.end();
+    this.#ears = null;
     this.#close();
   }
 
   #take(data: AudioData): void {
     try {
-      this.#samples(mono(data), data.timestamp);
+      this.#samples(planes(data, this.#channels), data.timestamp);
     } finally {
       data.close();
     }
   }
 
-  #samples(samples: Float32Array, timestampUs: number): void {
+  #samples(channels: Float32Array[], timestampUs: number): void {
     const captureUs = this.#clock.capture(performance.now() * 1000, timestampUs);
-    for (let at = 0; at < samples.length;) {
+    const length = channels[0]!.length;
+    for (let at = 0; at < length;) {
       if (this.#filled === 0) this.#blockUs = captureUs + (at / SAMPLE_RATE) * 1e6;
-      const part = samples.subarray(at, at + PACKET - this.#filled);
-      this.#block.set(part, this.#filled);
-      this.#filled += part.length;
-      at += part.length;
+      const count = Math.min(length - at, PACKET - this.#filled);
+      for (let plane = 0; plane < this.#channels; plane++) {
+        const channel = channels[plane] ?? channels[0]!;
+        this.#block.set(channel.subarray(at, at + count), plane * PACKET + this.#filled);
+      }
+      this.#filled += count;
+      at += count;
       if (this.#filled === PACKET) this.#packet();
     }
   }
@@ -80,26 +106,46 @@ export class AudioSender {
   #packet(): void {
     this.#filled = 0;
     const captureUs = this.#packets.next(this.#blockUs);
-    const loudness = minusDbov(this.#block);
-    const voice = this.#voice.take(loudness);
-    this.#heard(this.muted ? 127 : loudness);
     try {
-      const encoder = this.#ready();
-      if (encoder === null || !this.flowing || this.muted) return;
-      const data = new AudioData({
-        format: "f32-planar",
-        sampleRate: SAMPLE_RATE,
-        numberOfFrames: PACKET,
-        numberOfChannels: 1,
-        timestamp: captureUs,
-        data: this.#block,
-      });
-      this.#stamps.push({ captureUs, level: levelByte(loudness, voice) });
-      encoder.encode(data);
-      data.close();
+      const heard = this.#hear();
+      if (heard === null) return;
+      this.#listener.heard(this.muted ? REST : heard.level, heard.voice && !this.muted);
+      if (!this.flowing || heard.turn === "pause") return;
+      this.#encode(captureUs, heard);
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** Judged also while nothing is sent: the ears know the room when somebody speaks. */
+  #hear(): Heard | null {
+    this.#ears ??= this.#listener.sound()?.ears(this.#settings.voice) ?? null;
+    if (this.#channels === 1) return this.#ears?.hear(this.#block, this.muted) ?? null;
+    const [left, right] = [this.#block.subarray(0, PACKET), this.#block.subarray(PACKET)];
+    return (
+      this.#ears?.hear(
+        left.map((sample, i) => (sample + right[i]!) / 2),
+        this.muted,
+      ) ?? null
+    );
+  }
+
+  #encode(captureUs: number, { level, voice, turn }: Heard): void {
+    const encoder = this.#ready();
+    if (encoder === null) return;
+    // What was captured while muted goes nowhere.
+    if (this.muted) this.#block.fill(0);
+    const data = new AudioData({
+      format: "f32-planar",
+      sampleRate: SAMPLE_RATE,
+      numberOfFrames: PACKET,
+      numberOfChannels: this.#channels,
+      timestamp: captureUs,
+      data: this.#block,
+    });
+    this.#stamps.push({ captureUs, level: turn === "rest" ? REST : level + (voice ? VOICE_FLAG : 0) });
+    encoder.encode(data);
+    data.close();
   }
 
   #ready(): AudioEncoder | null {
@@ -113,12 +159,15 @@ export class AudioSender {
     this.#encoder.configure({
       codec: "opus",
       sampleRate: SAMPLE_RATE,
-      numberOfChannels: 1,
+      numberOfChannels: this.#channels,
       bitrate: this.#settings.bitrate,
       opus: {
         frameDuration: PACKET_US,
         application: this.#settings.voice ? "voip" : "audio",
         signal: this.#settings.voice ? "voice" : "music",
+        packetlossperc: LOSS_PERCENT,
+        useinbandfec: false,
+        usedtx: false,
       },
     } as AudioEncoderConfig);
     return this.#encoder;
@@ -144,28 +193,4 @@ export class AudioSender {
     if (this.#encoder !== null && this.#encoder.state !== "closed") this.#encoder.close();
     this.#encoder = null;
   }
-}
-
-/** All channels of `data` as one, at 48 kHz. */
-function mono(data: AudioData): Float32Array {
-  const frames = data.numberOfFrames;
-  const sum = new Float32Array(frames);
-  const channel = new Float32Array(frames);
-  for (let i = 0; i < data.numberOfChannels; i++) {
-    data.copyTo(channel, { planeIndex: i, format: "f32-planar" });
-    for (let j = 0; j < frames; j++) sum[j]! += channel[j]! / data.numberOfChannels;
-  }
-  return data.sampleRate === SAMPLE_RATE ? sum : resample(sum, data.sampleRate);
-}
-
-/** Linear interpolation: microphones that do not run at 48 kHz are rare. */
-function resample(samples: Float32Array, rate: number): Float32Array {
-  const out = new Float32Array(Math.round((samples.length * SAMPLE_RATE) / rate));
-  for (let i = 0; i < out.length; i++) {
-    const at = Math.min(samples.length - 1, (i * rate) / SAMPLE_RATE);
-    const low = Math.floor(at);
-    const high = Math.min(samples.length - 1, low + 1);
-    out[i] = samples[low]! + (samples[high]! - samples[low]!) * (at - low);
-  }
-  return out;
 }

@@ -86,7 +86,7 @@ export class PresentationClock {
     const offset = heardAtMs - captureUs / 1000;
     const known = this.#soundOffset;
     const fresh = known === null || nowMs - this.#soundAt > SOUND_FRESH_MS || Math.abs(offset - known) > 80;
-    this.#soundOffset = fresh ? offset : known + (offset - known) * 0.2;
+    this.#soundOffset = fresh ? offset : known + (offset - known) * FOLLOW;
     this.#soundAt = nowMs;
   }
 
@@ -112,6 +112,8 @@ export class PresentationClock {
   }
 }
 
+/** Of each report so much is believed: sound that catches up moves by 15 ms between two, and reports come unevenly. */
+const FOLLOW = 0.4;
 /** Reports come every 100 ms; without one for this long there is no sound. */
 const SOUND_FRESH_MS = 500;
 const MAX_JITTER_MS = 60;

@@ -11,6 +11,16 @@ export type LinkId = 0 | 1;
 export const SIGNAL: LinkId = 0;
 export const MEDIA: LinkId = 1;
 
+/** What is known of an encoded picture of somebody's track. */
+export interface Picture {
+  track: number;
+  layer: number;
+  key: boolean;
+  /** No newer than one before it: to be decoded, for others need it, and not to be shown. */
+  behind: boolean;
+  captureUs: number;
+}
+
 /** What the core asks for. Views of bytes are valid only during the call. */
 export interface Effects {
   connect(link: LinkId, url: string, certificateHashes: Uint8Array<ArrayBuffer>[]): void;
@@ -21,9 +31,12 @@ export interface Effects {
   reset(link: LinkId, stream: number, code: number): void;
   stop(link: LinkId, stream: number, code: number): void;
   datagram(link: LinkId, bytes: Uint8Array): void;
-  video(track: number, key: boolean, captureUs: number, bytes: Uint8Array): void;
-  audio(track: number, captureUs: number, level: number, bytes: Uint8Array): void;
+  video(picture: Picture, bytes: Uint8Array): void;
+  /** `level` as it travels: −dBov, 128 more for a voice; −1 where it was not told. */
+  audio(track: number, number: number, captureUs: number, level: number, bytes: Uint8Array): void;
   keyFrame(handle: number, layer: number): void;
+  /** What an own layer's encoder may make from now on, in bits per second; 0 pauses it. */
+  encode(handle: number, layer: number, bitrate: number): void;
   state(state: CoreState): void;
   event(event: Record<string, unknown>): void;
   /** The core is gone for good; its keys with it. */
@@ -162,12 +175,13 @@ export class Core {
     captureUs: number,
     level: number,
     chunk: EncodedVideoChunk | EncodedAudioChunk,
+    layer = 0,
   ): void {
     this.#call((now) => {
       const len = chunk.byteLength;
       const ptr = this.#reserve(len);
       chunk.copyTo(new Uint8Array(this.#exports.memory.buffer, ptr, len));
-      return this.#exports.dt_encoded(now, handle, 0, temporal, key ? 1 : 0, captureUs, level, ptr, len);
+      return this.#exports.dt_encoded(now, handle, layer, temporal, key ? 1 : 0, captureUs, level, ptr, len);
     });
   }
 
@@ -231,9 +245,12 @@ export class Core {
       case 7:
         return effects.datagram(link, data);
       case 8:
-        return effects.video(n[0]!, n[2] !== 0, n[3]!, data);
+        return effects.video(
+          { track: n[0]!, layer: n[1]!, key: (n[2]! & 1) !== 0, behind: n[2]! > 1, captureUs: n[3]! },
+          data,
+        );
       case 9:
-        return effects.audio(n[0]!, n[1]!, n[2]!, data);
+        return effects.audio(n[0]!, n[3]!, n[1]!, n[2]!, data);
       case 10:
         return effects.keyFrame(n[0]!, n[1]!);
       case 11:
@@ -242,6 +259,8 @@ export class Core {
         return effects.event(JSON.parse(text()) as Record<string, unknown>);
       case 13:
         return effects.stop(link, n[1]!, n[2]!);
+      case 14:
+        return effects.encode(n[0]!, n[1]!, n[2]!);
       default:
         throw new Error(`the core asks for something unknown: ${kind}`);
     }

@@ -4,9 +4,12 @@
  */
 import type { CoreState, Track } from "../snapshot.ts";
 import type { FromPlayout, PlayoutReport, ToPlayout } from "../audio/messages.ts";
-import type { SentStats, ToPage, ToWorker, TrackStats } from "../messages.ts";
+import type { SentStats, ToPage, ToWorker, TrackStats, VideoSettings, View } from "../messages.ts";
+import { soundModule } from "../audio/module.ts";
+import { Sound } from "../audio/sound.ts";
 import { AudioReceiver } from "./audio-receiver.ts";
 import { AudioSender } from "./audio-sender.ts";
+import type { Picture } from "./core.ts";
 import { PresentationClock } from "./clock.ts";
 import { Speakers } from "./speakers.ts";
 import { VideoReceiver } from "./video-receiver.ts";
@@ -26,10 +29,16 @@ interface Remote {
 /** Levels go to the page this often, in ms. */
 const LEVEL_EVERY_MS = 90;
 
+/** Levels as they travel: silence until the next packet, and what is added for a voice. */
+const REST = 127;
+const VOICE_FLAG = 128;
+
 export class Media {
   readonly #events: MediaEvents;
   readonly #senders = new Map<number, VideoSender | AudioSender>();
   readonly #muted = new Map<number, boolean>();
+  /** Own tracks that the others know. */
+  #published = new Set<number>();
   readonly #remotes = new Map<number, Remote>();
   readonly #video = new Map<number, VideoReceiver>();
   readonly #audio = new Map<number, AudioReceiver>();
@@ -39,6 +48,11 @@ export class Media {
   /** Canvases whose track is not known yet. */
   readonly #waiting = new Map<number, { track: number; canvas: OffscreenCanvas }>();
   readonly #viewTracks = new Map<number, number>();
+  /** Judges own sound; null while it loads. */
+  #ears: Sound | null = null;
+  #earsAsked = false;
+  /** Tracks on the screen; null until the page has said. */
+  #shown: Set<number> | null = null;
   #me = "";
   #playout: MessagePort | null = null;
   #outputLatencyMs = 0;
@@ -50,20 +64,31 @@ export class Media {
     setInterval(() => this.#tellHeard(), 100);
   }
 
+  /** Not before there is something to judge: a join needs the processors for what it waits for. */
+  async #loadEars(): Promise<void> {
+    if (this.#earsAsked) return;
+    this.#earsAsked = true;
+    try {
+      this.#ears = new Sound(await soundModule());
+    } catch (error) {
+      console.error("nothing can be said", error);
+    }
+  }
+
   /** Follows the meeting: tracks come and go, own tracks get somewhere to flow. */
   follow(state: CoreState): void {
     this.#me = state.me?.id ?? "";
     const joined = state.phase === "joined" || state.phase === "reconnecting";
-    for (const [handle, sender] of this.#senders) {
-      const published = state.tracks.some((own) => own.handle === handle && own.track !== null);
-      sender.flowing = joined && published;
-    }
+    const published = joined ? state.tracks.filter((own) => own.track !== null) : [];
+    this.#published = new Set(published.map((own) => own.handle));
+    for (const [handle, sender] of this.#senders) sender.flowing = this.#published.has(handle);
     const seen = new Set<number>();
     for (const participant of state.participants) {
       if (participant.me) continue;
       for (const track of participant.tracks) {
         seen.add(track.id);
         this.#remotes.set(track.id, { track, owner: participant.id });
+        if (track.muted || participant.away) this.#video.get(track.id)?.pause();
       }
     }
     for (const id of [...this.#remotes.keys()]) if (!seen.has(id)) this.#forget(id);
@@ -87,13 +112,20 @@ export class Media {
     const { handle } = message;
     let sender = this.#senders.get(handle);
     if (message.type === "video-input") {
-      sender ??= new VideoSender(handle, message.settings, this.#events);
+      const tooSlow = (): void => this.#events.tell({ type: "too-slow", handle });
+      sender ??= new VideoSender(handle, message.settings, this.#events, tooSlow);
       if (sender instanceof VideoSender) sender.feed(message.input);
     } else {
-      sender ??= new AudioSender(handle, message.settings, this.#events, (level) => this.#ownLevel(handle, level));
+      void this.#loadEars();
+      sender ??= new AudioSender(handle, message.settings, this.#events, {
+        sound: () => this.#ears,
+        heard: (level, voice) => this.#ownLevel(handle, level, voice),
+      });
       if (sender instanceof AudioSender) sender.feed(message.input);
     }
     sender.muted = this.#muted.get(handle) ?? false;
+    // Some browsers take longer to hand a track over than the others to hear of it.
+    sender.flowing = this.#published.has(handle);
     this.#senders.set(handle, sender);
   }
 
@@ -110,14 +142,28 @@ export class Media {
     if (sender !== undefined) sender.muted = muted;
   }
 
-  key(handle: number): void {
-    const sender = this.#senders.get(handle);
-    if (sender instanceof VideoSender) sender.key();
+  key(handle: number, layer: number | null): void {
+    this.#videoSender(handle)?.key(layer);
   }
 
-  #ownLevel(handle: number, level: number): void {
+  encode(handle: number, layer: number, bitrate: number): void {
+    this.#videoSender(handle)?.encode(layer, bitrate);
+  }
+
+  /** Measures another way to encode a track that is not published yet. */
+  tryOut(handle: number, settings: VideoSettings): void {
+    const told = (ms: number): void => this.#events.tell({ type: "trial", handle, codec: settings.codec, ms });
+    this.#videoSender(handle)?.tryOut(settings, told);
+  }
+
+  #videoSender(handle: number): VideoSender | null {
+    const sender = this.#senders.get(handle);
+    return sender instanceof VideoSender ? sender : null;
+  }
+
+  #ownLevel(handle: number, level: number, voice: boolean): void {
     const now = performance.now();
-    if (this.#me !== "") this.#speakers.heard(now, this.#me, level);
+    if (this.#me !== "") this.#speakers.heard(now, this.#me, voice);
     if (now - this.#levelAt < LEVEL_EVERY_MS) return;
     this.#levelAt = now;
     // 0 at −60 dBov, 1 at −10.
@@ -126,22 +172,29 @@ export class Media {
 
   // --------------------------------------------------------- remote tracks
 
-  video(id: number, key: boolean, captureUs: number, bytes: Uint8Array): void {
-    const receiver = this.#videoOf(id);
-    if (receiver === null) return this.#events.keyFrameWanted(id);
-    receiver.take(key, captureUs, bytes);
+  /** What the screen shows: everything else is not decoded. Until the first word of it everything counts as shown. */
+  show(views: readonly View[]): void {
+    this.#shown = new Set(views.map((view) => view.track));
+    for (const [id, receiver] of this.#video) receiver.hidden = !this.#shown.has(id);
   }
 
-  audio(id: number, captureUs: number, level: number, bytes: Uint8Array): void {
+  video(picture: Picture, bytes: Uint8Array): void {
+    const receiver = this.#videoOf(picture.track);
+    if (receiver === null) return this.#events.keyFrameWanted(picture.track);
+    receiver.take(picture, bytes);
+  }
+
+  audio(id: number, number: number, captureUs: number, level: number, bytes: Uint8Array): void {
     const remote = this.#remotes.get(id);
     if (remote === undefined) return;
-    this.#speakers.heard(performance.now(), remote.owner, level);
+    this.#speakers.heard(performance.now(), remote.owner, level >= VOICE_FLAG);
     let receiver = this.#audio.get(id);
     if (receiver === undefined) {
-      receiver = new AudioReceiver(id, (message, transfer) => this.#play(message, transfer));
+      const channels = remote.track.source === "screen_audio" ? 2 : 1;
+      receiver = new AudioReceiver(id, channels, (message, transfer) => this.#play(message, transfer));
       this.#audio.set(id, receiver);
     }
-    receiver.take(captureUs, bytes);
+    receiver.take({ number, captureUs, rest: level === REST }, bytes);
   }
 
   #videoOf(id: number): VideoReceiver | null {
@@ -155,6 +208,7 @@ export class Media {
       drawn: () => this.#events.mark("first_frame_drawn"),
       viewSize: (view, width, height) => this.#events.tell({ type: "view-size", view, width, height }),
     });
+    receiver.hidden = this.#shown !== null && !this.#shown.has(id);
     this.#video.set(id, receiver);
     return receiver;
   }
@@ -193,7 +247,10 @@ export class Media {
 
   set playout(port: MessagePort) {
     this.#playout = port;
-    port.onmessage = (event: MessageEvent<FromPlayout>) => this.#reported(event.data.reports);
+    port.onmessage = (event: MessageEvent<FromPlayout>) => {
+      if (event.data.type === "reports") this.#reported(event.data.reports);
+      else console.error("playout broke", event.data.detail);
+    };
   }
 
   /** From leaving the worklet to the ear, in ms. */
@@ -227,7 +284,7 @@ export class Media {
   // ------------------------------------------------------------------ stats
 
   received(): TrackStats[] {
-    const video = Array.from(this.#video.values(), (receiver) => ({ ...receiver.stats, fps: receiver.fps() }));
+    const video = Array.from(this.#video.values(), (receiver) => receiver.counted());
     const audio = Array.from(this.#audio, ([id, receiver]) => ({
       ...receiver.stats,
       playout: this.#playouts.get(id) ?? null,

@@ -1,23 +1,15 @@
-/**
- * Who is heard, from the loudness that travels with each packet. Pure: a
- * participant speaks while its packets stand out of its own noise.
- */
-import { VoiceDetector } from "../audio/level.ts";
+/** Who is heard, from the voice flag that travels with each packet. Pure. */
 
 /** Without a packet for this long nobody is heard. */
 const SILENT_MS = 400;
 
 export class Speakers {
-  readonly #known = new Map<string, { detector: VoiceDetector; at: number; voiced: number }>();
+  readonly #known = new Map<string, { at: number; voiced: number }>();
 
-  /** A packet of 20 ms with −dBov (−1: not told) came from `participant`. */
-  heard(nowMs: number, participant: string, level: number): void {
-    if (level < 0) return;
-    let known = this.#known.get(participant);
-    if (known === undefined)
-      this.#known.set(participant, (known = { detector: new VoiceDetector(), at: 0, voiced: 0 }));
-    known.at = nowMs;
-    known.voiced = known.detector.take(level) ? known.voiced + 1 : 0;
+  /** A packet of 20 ms came from `participant`, with a voice in it or not. */
+  heard(nowMs: number, participant: string, voice: boolean): void {
+    const voiced = voice ? (this.#known.get(participant)?.voiced ?? 0) + 1 : 0;
+    this.#known.set(participant, { at: nowMs, voiced });
   }
 
   /** Who speaks at `nowMs`, sorted so that equal answers are equal; one click is no word. */

@@ -1,5 +1,6 @@
 /** One remote video track: opened chunks to pictures on its canvases, each when it is due. */
-import type { TrackStats } from "../messages.ts";
+import type { TrackStats, VideoStats } from "../messages.ts";
+import type { Picture } from "./core.ts";
 import type { PresentationClock } from "./clock.ts";
 
 export interface VideoEvents {
@@ -18,6 +19,10 @@ interface View {
 const MAX_QUEUE = 30;
 /** Pictures held until they are due. */
 const MAX_HELD = 10;
+/** A longer gap between decoded pictures is a freeze. */
+const FREEZE_MS = 200;
+/** Pictures in the decoder that are remembered. */
+const MAX_IN_DECODER = 64;
 
 export class VideoReceiver {
   readonly stats: TrackStats;
@@ -32,12 +37,20 @@ export class VideoReceiver {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #shown: VideoFrame | null = null;
   readonly #drawnAt: number[] = [];
+  readonly #video: VideoStats;
+  /** What is known of the pictures in the decoder, by capture time. */
+  readonly #inDecoder = new Map<number, Picture>();
+  /** When the last picture was decoded; null where a gap would mean nothing. */
+  #decodedAt: number | null = null;
+  #hidden = false;
 
   constructor(track: number, codec: string, clock: PresentationClock, events: VideoEvents) {
     this.#track = track;
     this.#codec = codec;
     this.#clock = clock;
     this.#events = events;
+    const gaps = { freezes: 0, frozenMs: 0, longestGapMs: 0 };
+    this.#video = { layer: null, switches: 0, ...gaps, decoding: false };
     this.stats = {
       track,
       kind: "video",
@@ -53,20 +66,43 @@ export class VideoReceiver {
       height: 0,
       avSkewMs: null,
       playout: null,
+      video: this.#video,
     };
   }
 
-  take(key: boolean, captureUs: number, bytes: Uint8Array): void {
+  /**
+   * On no screen: what comes is let go and nothing decodes it. The last picture
+   * stays, to be seen when it is shown again until there is a newer one.
+   */
+  set hidden(hidden: boolean) {
+    if (hidden === this.#hidden) return;
+    this.#hidden = hidden;
+    if (!hidden) return;
+    this.reset();
+    this.pause();
+  }
+
+  /** Nothing is expected to come: the time until the next picture is no freeze. */
+  pause(): void {
+    this.#decodedAt = null;
+  }
+
+  take(picture: Picture, bytes: Uint8Array): void {
+    if (this.#hidden) return;
+    const { key, captureUs } = picture;
     this.stats.frames++;
     this.stats.bytes += bytes.length;
     if (key) this.stats.keyFrames++;
-    if (this.#needsKey && !key) return;
+    // The core gives groups from their beginning: this one is in the midst of one that was cut here.
+    if (this.#needsKey && !key) return this.#events.keyFrameWanted(this.#track);
     if ((this.#decoder?.decodeQueueSize ?? 0) > MAX_QUEUE) {
       this.reset();
       return this.#events.keyFrameWanted(this.#track);
     }
     try {
       const decoder = this.#ready();
+      this.#inDecoder.set(captureUs, picture);
+      if (this.#inDecoder.size > MAX_IN_DECODER) this.#inDecoder.delete(this.#inDecoder.keys().next().value!);
       decoder.decode(new EncodedVideoChunk({ type: key ? "key" : "delta", timestamp: captureUs, data: bytes }));
       this.#needsKey = false;
     } catch (error) {
@@ -93,10 +129,18 @@ export class VideoReceiver {
     return known;
   }
 
-  /** Drawn pictures of the last second. */
-  fps(): number {
-    const since = performance.now() - 1000;
-    return this.#drawnAt.filter((at) => at > since).length;
+  /** Everything counted so far; a freeze that lasts counts too. */
+  counted(): TrackStats {
+    const now = performance.now();
+    const fps = this.#drawnAt.filter((at) => at > now - 1000).length;
+    const gap = this.#decodedAt === null ? 0 : now - this.#decodedAt;
+    const video = { ...this.#video, decoding: this.#decoder !== null };
+    if (gap > FREEZE_MS) {
+      video.freezes++;
+      video.frozenMs += gap;
+    }
+    video.longestGapMs = Math.max(video.longestGapMs, gap);
+    return { ...this.stats, fps, video };
   }
 
   end(): void {
@@ -119,11 +163,28 @@ export class VideoReceiver {
 
   #decoded(frame: VideoFrame): void {
     this.stats.decoded++;
+    const picture = this.#inDecoder.get(frame.timestamp);
+    this.#inDecoder.delete(frame.timestamp);
+    if (picture?.behind === true) return frame.close();
     this.#events.decoded();
     const now = performance.now();
+    this.#count(now, picture?.layer ?? this.#video.layer);
     this.#held.push({ frame, due: this.#clock.due(now, frame.timestamp) });
     while (this.#held.length > MAX_HELD) this.#skip();
     this.#present();
+  }
+
+  #count(now: number, layer: number | null): void {
+    const video = this.#video;
+    if (video.layer !== null && layer !== video.layer) video.switches++;
+    video.layer = layer;
+    const gap = this.#decodedAt === null ? 0 : now - this.#decodedAt;
+    if (gap > FREEZE_MS) {
+      video.freezes++;
+      video.frozenMs += gap;
+    }
+    video.longestGapMs = Math.max(video.longestGapMs, gap);
+    this.#decodedAt = now;
   }
 
   /** Draws the newest picture that is due; older ones that are due too were late. */
@@ -185,5 +246,6 @@ export class VideoReceiver {
   #close(): void {
     if (this.#decoder !== null && this.#decoder.state !== "closed") this.#decoder.close();
     this.#decoder = null;
+    this.#inDecoder.clear();
   }
 }

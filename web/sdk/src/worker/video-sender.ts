@@ -1,7 +1,9 @@
-/** One own video track: frames from the camera or screen to encoded chunks. */
+/** One own video track: frames from the camera or screen to the chunks of its layers. */
 import type { SentStats, VideoInput, VideoSettings } from "../messages.ts";
 import { CaptureClock } from "./clock.ts";
-import { fit } from "./size.ts";
+import { LayerEncoder } from "./layer-encoder.ts";
+import { left, Shedding, steps } from "./shedding.ts";
+import { Trial } from "./trial.ts";
 
 /** Where chunks go. */
 export interface ChunkSink {
@@ -12,140 +14,179 @@ export interface ChunkSink {
     captureUs: number,
     level: number,
     chunk: EncodedVideoChunk | EncodedAudioChunk,
+    layer?: number,
   ): void;
 }
 
-/** More than this waiting in the encoder and a frame is dropped instead. */
-const MAX_QUEUE = 2;
+/** So many pictures in an encoder when the next comes, and it is late. */
+const LATE_BEHIND = 2;
 
 export class VideoSender {
-  readonly stats: SentStats;
+  readonly #handle: number;
   readonly #settings: VideoSettings;
-  readonly #sink: ChunkSink;
   readonly #clock = new CaptureClock();
-  #encoder: VideoEncoder | null = null;
-  #size = { width: 0, height: 0 };
-  #keyWanted = true;
+  readonly #layers: LayerEncoder[];
+  readonly #shedding: Shedding;
+  readonly #tooSlow: () => void;
+  #told = false;
+  #trial: Trial | null = null;
+  #every = 1;
   #flowing = false;
   #muted = false;
   #stop: () => void = () => {};
   #over = false;
-  #failures = 0;
+  /**
+   * A screen's newest picture: a key frame cannot wait for the next, which a still screen never has. A camera's next is
+   * there at once, and browsers stop a camera whose few buffers are held.
+   */
+  #newest: VideoFrame | null = null;
+  #captureUs = -1;
 
-  constructor(handle: number, settings: VideoSettings, sink: ChunkSink) {
+  /** `tooSlow` is called once, when this machine does not keep up with the codec. */
+  constructor(handle: number, settings: VideoSettings, sink: ChunkSink, tooSlow: () => void) {
+    this.#handle = handle;
     this.#settings = settings;
-    this.#sink = sink;
-    this.stats = { handle, encoded: 0, keyFrames: 0, bytes: 0, dropped: 0, width: 0, height: 0 };
+    this.#tooSlow = tooSlow;
+    this.#shedding = new Shedding(steps(settings.layers.length));
+    this.#layers = settings.layers.map(
+      (_, layer) =>
+        new LayerEncoder(layer, settings, {
+          encoded: (layer, temporal, key, captureUs, chunk) =>
+            sink.encoded(handle, temporal, key, captureUs, -1, chunk, layer),
+        }),
+    );
   }
 
   /** Takes frames from here on from `input`; a former input is let go. */
   feed(input: VideoInput): void {
     this.#stop();
     this.#over = false;
-    this.#keyWanted = true;
+    this.#forget();
+    this.key(null);
     this.#stop = takeFrames(input, (frame) => this.#take(frame));
   }
 
   /** Whether the track is published, so that chunks have somewhere to go. */
   set flowing(flowing: boolean) {
-    if (flowing && !this.#flowing) this.#keyWanted = true;
+    const begins = flowing && !this.#flowing;
     this.#flowing = flowing;
+    if (begins) this.key(null);
   }
 
   set muted(muted: boolean) {
-    if (!muted && this.#muted) this.#keyWanted = true;
+    const begins = !muted && this.#muted;
     this.#muted = muted;
+    if (begins) this.key(null);
   }
 
-  /** The next frame is a key frame. */
-  key(): void {
-    this.#keyWanted = true;
+  /** A key frame of a layer (`null`: of each): the next picture, or at once the one there is. */
+  key(layer: number | null): void {
+    const layers = this.#layers.filter((_, at) => layer === null || at === layer);
+    for (const one of layers) one.key();
+    if (!this.#flowing || this.#muted || this.#over || this.#newest === null) return;
+    // It was encoded before, and no encoder takes the same time twice.
+    this.#captureUs += 1;
+    try {
+      this.#encode(this.#newest, this.#captureUs, layers);
+    } catch (error) {
+      console.warn("a key frame waits for the next picture", error);
+    }
+  }
+
+  /** What a layer may make from now on, in bits per second; 0 pauses it. */
+  encode(layer: number, bitrate: number): void {
+    const one = this.#layers[layer];
+    if (one !== undefined) one.bitrate = bitrate;
+    this.#share();
+  }
+
+  /** Measures, beside all this, what `settings` would take. */
+  tryOut(settings: VideoSettings, told: (ms: number) => void): void {
+    this.#trial = new Trial(settings, told);
   }
 
   end(): void {
     this.#over = true;
     this.#stop();
     this.#stop = () => {};
-    this.#close();
+    this.#forget();
+    for (const layer of this.#layers) layer.end();
+  }
+
+  #forget(): void {
+    this.#newest?.close();
+    this.#newest = null;
+  }
+
+  get stats(): SentStats {
+    const layers = this.#layers.map(({ stats }) => ({ ...stats }));
+    const sum = (of: (layer: (typeof layers)[number]) => number): number => layers.reduce((n, one) => n + of(one), 0);
+    const largest = layers.findLast((one) => one.on && one.width > 0);
+    return {
+      handle: this.#handle,
+      encoded: sum((one) => one.encoded),
+      keyFrames: sum((one) => one.keyFrames),
+      bytes: sum((one) => one.bytes),
+      dropped: sum((one) => one.dropped),
+      width: largest?.width ?? 0,
+      height: largest?.height ?? 0,
+      codec: this.#settings.codec,
+      screen: this.#settings.detail,
+      shed: this.#shedding.level,
+      layers,
+    };
   }
 
   #take(frame: VideoFrame): void {
     try {
       if (this.#over) return;
-      const now = performance.now() * 1000;
-      const captureUs = this.#clock.capture(now, frame.timestamp);
-      const encoder = this.#ready(frame);
-      if (encoder === null || !this.#flowing || this.#muted) return;
-      if (encoder.encodeQueueSize > MAX_QUEUE) {
-        this.stats.dropped++;
+      const nowUs = performance.now() * 1000;
+      this.#captureUs = Math.max(this.#clock.capture(nowUs, frame.timestamp), this.#captureUs + 1);
+      if (this.#settings.detail) {
+        this.#forget();
+        this.#newest = frame.clone();
+      }
+      if (this.#trial?.take(frame) === false) this.#trial = null;
+      if (!this.#flowing || this.#muted) {
+        // In the lobby, so that the encoders are there at the click.
+        if (!this.#muted) for (const layer of this.#layers) layer.warm(frame);
         return;
       }
-      const stamped = new VideoFrame(frame, { timestamp: captureUs });
-      try {
-        encoder.encode(stamped, { keyFrame: this.#keyWanted });
-        this.#keyWanted = false;
-      } finally {
-        stamped.close();
-      }
+      this.#judge(nowUs / 1000);
+      this.#encode(frame, this.#captureUs, this.#layers);
     } catch (error) {
-      this.#failed(error);
+      console.warn("a picture could not be encoded", error);
     } finally {
       frame.close();
     }
   }
 
-  /** The encoder for a picture of this size; also in the lobby, so that it is warm at the click. */
-  #ready(frame: VideoFrame): VideoEncoder | null {
-    const { maxWidth, maxHeight } = this.#settings;
-    const size = fit(frame.displayWidth, frame.displayHeight, maxWidth, maxHeight);
-    const encoder = this.#encoder;
-    if (encoder?.state === "configured" && size.width === this.#size.width && size.height === this.#size.height) {
-      return encoder;
+  #encode(frame: VideoFrame, captureUs: number, layers: LayerEncoder[]): void {
+    const stamped = new VideoFrame(frame, { timestamp: captureUs });
+    try {
+      for (const layer of layers) layer.take(stamped, this.#every);
+    } finally {
+      stamped.close();
     }
-    if (this.#failures > 5) return null;
-    this.#close();
-    this.#encoder = new VideoEncoder({
-      output: (chunk, metadata) => this.#encoded(chunk, metadata),
-      error: (error) => this.#failed(error),
-    });
-    this.#encoder.configure({
-      codec: this.#settings.codec,
-      ...size,
-      bitrate: this.#settings.bitrate,
-      framerate: this.#settings.frameRate,
-      latencyMode: "realtime",
-      bitrateMode: "variable",
-      contentHint: this.#settings.detail ? "detail" : "motion",
-      ...(this.#settings.temporalLayers > 1 ? { scalabilityMode: `L1T${this.#settings.temporalLayers}` } : {}),
-    } as VideoEncoderConfig);
-    this.#size = size;
-    this.stats.width = size.width;
-    this.stats.height = size.height;
-    // A new size starts a new group, so that whoever begins here can decode.
-    this.#keyWanted = true;
-    return this.#encoder;
   }
 
-  #encoded(chunk: EncodedVideoChunk, metadata: EncodedVideoChunkMetadata | undefined): void {
-    const svc = (metadata as { svc?: { temporalLayerId?: number } } | undefined)?.svc;
-    const key = chunk.type === "key";
-    this.#failures = 0;
-    this.stats.encoded++;
-    this.stats.bytes += chunk.byteLength;
-    if (key) this.stats.keyFrames++;
-    this.#sink.encoded(this.stats.handle, svc?.temporalLayerId ?? 0, key, chunk.timestamp, -1, chunk);
+  #judge(nowMs: number): void {
+    const late = this.#layers.some((layer) => layer.behind >= LATE_BEHIND);
+    const change = this.#shedding.picture(nowMs, late);
+    if (change === null) return;
+    if (change === "more" && !this.#told) {
+      this.#told = true;
+      this.#tooSlow();
+    }
+    this.#share();
   }
 
-  #failed(error: unknown): void {
-    // The encoder is made anew for the next frame, a few times.
-    this.#failures++;
-    console.warn("video encoder", error);
-    this.#close();
-  }
-
-  #close(): void {
-    if (this.#encoder !== null && this.#encoder.state !== "closed") this.#encoder.close();
-    this.#encoder = null;
+  /** Lets as much of what is wanted be encoded as the machine can. */
+  #share(): void {
+    const wanted = this.#layers.filter((layer) => layer.wanted);
+    const { layers, every } = left(this.#shedding.level, wanted.length, this.#settings.detail);
+    this.#every = every;
+    for (const layer of this.#layers) layer.shed = layer.wanted && wanted.indexOf(layer) >= layers;
   }
 }
 

@@ -68,12 +68,13 @@ const effects: Effects = {
   reset: (link, stream, code) => links.get(link)?.reset(stream, code),
   stop: (link, stream, code) => links.get(link)?.stop(stream, code),
   datagram: (link, bytes) => links.get(link)?.datagram(bytes),
-  video(track, key, captureUs, bytes) {
+  video(picture, bytes) {
     mark("first_frame_decrypted");
-    media.video(track, key, captureUs, bytes);
+    media.video(picture, bytes);
   },
-  audio: (track, captureUs, level, bytes) => media.audio(track, captureUs, level, bytes),
-  keyFrame: (handle) => media.key(handle),
+  audio: (...packet) => media.audio(...packet),
+  keyFrame: (handle, layer) => media.key(handle, layer),
+  encode: (handle, layer, bitrate) => media.encode(handle, layer, bitrate),
   state(state: CoreState) {
     counters = state.counters;
     if (state.phase === "joined") mark("joined");
@@ -97,7 +98,10 @@ onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
       return void Core.start(message.module, effects).then(loaded, (error: unknown) => effects.broken(String(error)));
     case "command":
       if (message.command.do === "enter" || message.command.do === "resume") mark("enter");
+      if (message.command.do === "show") media.show(message.command.views);
       return withCore((ready) => ready.command(message.command));
+    case "trial":
+      return media.tryOut(message.handle, message.settings);
     case "video-input":
     case "audio-input":
       return media.input(message);
@@ -140,5 +144,6 @@ onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
 
 function loaded(started: Core): void {
   core = started;
+  mark("core_ready");
   for (const use of early.splice(0)) use(started);
 }
