@@ -1,16 +1,19 @@
 //! One join, cut into stages.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use darktower_client::file::Clip;
 use darktower_client::{
-    Api, Client, CreateMeeting, Event, Events, Invitation, Link, Notice, Phase, Track,
+    Api, Client, Command, CreateMeeting, Event, Events, Invitation, Link, Notice, Phase, Track,
 };
+use darktower_cluster::trace::TraceContext;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use crate::tree::{self, Step};
 
 /// A join that takes longer has failed.
 const JOIN_WITHIN: Duration = Duration::from_secs(15);
@@ -95,21 +98,96 @@ async fn play(track: Track, clip: Arc<Clip>) {
     track.play(&clip, begin).await;
 }
 
+/// One join as the newcomer saw it, and what its trace is known by.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// When it got how far.
+    pub stages: Stages,
+    clicked: SystemTime,
+    /// What was told along with the lookup, both links, and the join.
+    lookup: TraceContext,
+    links: TraceContext,
+    join: TraceContext,
+}
+
 /// Joins from nothing but the link and a connection to the API, as a page has one that it came by; leaves again.
-pub async fn cold(server: &str, invitation: &Invitation) -> anyhow::Result<Stages> {
+pub async fn cold(server: &str, invitation: &Invitation) -> anyhow::Result<Join> {
     let api = Api::new(server)?;
     api.health().await?;
+    let lookup = TraceContext::root();
+    let (links, join) = (lookup.child(), lookup.child());
+    let (of_lookup, of_links) = (lookup.to_string(), links.to_string());
+    let wish = Command::Join {
+        name: "Newcomer".to_owned(),
+        tracks: Vec::new(),
+        traceparent: join.to_string(),
+    };
 
-    let click = tokio::time::Instant::now();
-    let access = api.lookup(&invitation.code, None).await?;
+    let (click, clicked) = (tokio::time::Instant::now(), SystemTime::now());
+    let code = &invitation.code;
+    let access = api.lookup_traced(code, None, &of_lookup).await?;
     let looked_up = click.elapsed();
-    let (client, mut events) = Client::enter(access, invitation.secret.clone());
-    client.join("Newcomer", Vec::new()).await?;
+    let secret = invitation.secret.clone();
+    let (client, mut events) = Client::enter_traced(access, secret, of_links);
+    client.wish(wish).await?;
     // Events count from the entering.
     let before = click.elapsed().saturating_sub(client.now());
     let stages = timeout(JOIN_WITHIN, stages(&mut events, looked_up, before)).await;
     client.leave().await;
-    stages.context("no picture in time")?
+    Ok(Join {
+        stages: stages.context("no picture in time")??,
+        clicked,
+        lookup,
+        links,
+        join,
+    })
+}
+
+impl Join {
+    /// Spans without which its trace is not complete.
+    pub const WANTED: [&str; 4] = ["http_request", "session", "join", "media session"];
+
+    /// Its trace id.
+    pub fn trace(&self) -> String {
+        self.lookup.trace_id()
+    }
+
+    /// What its tree of spans is drawn from.
+    pub fn steps(&self, title: String) -> tree::Join {
+        let Stages {
+            lookup_ms,
+            signal_up_ms,
+            media_up_ms,
+            joined_ms,
+            epoch_ms,
+            first_frame_ms,
+        } = self.stages;
+        let step = |name: &str, span: String, began_ms, ended_ms| Step {
+            name: name.to_owned(),
+            span,
+            began_ms,
+            ended_ms,
+        };
+        let up = signal_up_ms.max(media_up_ms);
+        // Told in one breath, in either order.
+        let joined_ms = joined_ms.min(epoch_ms);
+        let clicked = self.clicked.duration_since(UNIX_EPOCH).unwrap_or_default();
+        tree::Join {
+            title,
+            trace: self.trace(),
+            click_unix_ms: clicked.as_secs_f64() * 1000.0,
+            total_ms: first_frame_ms,
+            steps: vec![
+                step("lookup", self.lookup.span_id(), 0.0, lookup_ms),
+                step("links open", self.links.span_id(), lookup_ms, up),
+                step("signalling", String::new(), lookup_ms, signal_up_ms),
+                step("media", String::new(), lookup_ms, media_up_ms),
+                step("join", self.join.span_id(), signal_up_ms, joined_ms),
+                step("keys", String::new(), joined_ms, epoch_ms),
+                step("first frame", String::new(), epoch_ms, first_frame_ms),
+            ],
+        }
+    }
 }
 
 async fn stages(

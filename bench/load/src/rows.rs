@@ -39,6 +39,14 @@ pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
     Some((value * 10.0).round() / 10.0)
 }
 
+/// Which of the joins took as long as the median; `None` of nothing.
+pub fn median(joins: &[Stages]) -> Option<usize> {
+    let took = |index: &usize| joins[*index].first_frame_ms;
+    let mut order: Vec<usize> = (0..joins.len()).collect();
+    order.sort_by(|one, other| took(one).total_cmp(&took(other)));
+    order.get(order.len().div_ceil(2).max(1) - 1).copied()
+}
+
 fn quantiles(values: &[f64]) -> Option<Quantiles> {
     Some(Quantiles {
         p50_ms: quantile(values, 0.5)?,
@@ -110,16 +118,28 @@ mod tests {
         assert_eq!(quantile(&[], 0.5), None);
     }
 
-    #[test]
-    fn a_row_says_all_stages_in_order() {
-        let join = Stages {
+    fn join(first_frame_ms: f64) -> Stages {
+        Stages {
             lookup_ms: 1.0,
             signal_up_ms: 2.0,
             media_up_ms: 3.0,
             joined_ms: 4.0,
             epoch_ms: 5.0,
-            first_frame_ms: 6.0,
-        };
+            first_frame_ms,
+        }
+    }
+
+    #[test]
+    fn the_median_join_took_as_long_as_the_median() {
+        let joins = [9.0, 6.0, 8.0, 7.0].map(join);
+        assert_eq!(median(&joins), Some(3));
+        assert_eq!(median(&joins[..3]), Some(2));
+        assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn a_row_says_all_stages_in_order() {
+        let join = join(6.0);
         let row = Row::new("native-cold", 40, &[join; 3], 1).unwrap();
         let json = serde_json::to_string(&row).unwrap();
         let start = r#"{"bench":"join","client":"native-cold","rtt_ms":40,"p50_ms":6.0,"p95_ms":6.0,"n":3,"failed":1,"#;

@@ -23,6 +23,7 @@ pub struct System {
     http: Relay,
     signal: Relay,
     media: Relay,
+    media_to: SocketAddr,
     /// Killed when dropped.
     process: Child,
     dir: TempDir,
@@ -31,6 +32,11 @@ pub struct System {
 impl System {
     /// Starts the program at `darktower` with all three services.
     pub async fn start(darktower: &Path) -> anyhow::Result<Self> {
+        Self::start_in(darktower, &[]).await
+    }
+
+    /// The same with more variables in its environment.
+    pub async fn start_in(darktower: &Path, environment: &[(&str, &str)]) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let (signal_to, media_to) = (free_udp()?, free_udp()?);
         let signal = Relay::start(Config::new(signal_to))?;
@@ -46,6 +52,7 @@ impl System {
         let mut process = Command::new(darktower)
             .current_dir(dir.path())
             .env("DARKTOWER_CONFIG", &file)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -72,6 +79,7 @@ impl System {
             http,
             signal,
             media,
+            media_to,
             process,
             dir,
         })
@@ -80,6 +88,11 @@ impl System {
     /// Base URL of the API.
     pub fn url(&self) -> String {
         format!("http://{}", self.http.addr())
+    }
+
+    /// Where the media handler listens, behind all relays.
+    pub fn media(&self) -> SocketAddr {
+        self.media_to
     }
 
     /// From now on every way has this round-trip time.

@@ -1,0 +1,296 @@
+//! The participants: native ones with a camera and, some of them, a microphone; and what they see.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use darktower_client::synthetic::{Mark, Microphone, camera_offer, clock, microphone_offer};
+use darktower_client::{
+    Api, Chunk, Client, CreateMeeting, Event, Events, LayerOffer, Phase, State, Track, TrackOffer,
+};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::gaps::Gaps;
+
+/// Joining takes no longer.
+const WITHIN: Duration = Duration::from_secs(20);
+/// A newcomer gives a global controller this long before the next one.
+const LOOKUP_WITHIN: Duration = Duration::from_secs(1);
+/// Of the loudest three all are heard.
+const SPEAKERS: usize = 2;
+const FRAME_EVERY: Duration = Duration::from_millis(33);
+const KEY_BYTES: usize = 3000;
+const DELTA_BYTES: usize = 600;
+
+/// A meeting and everybody in it.
+pub(crate) struct Meeting {
+    pub(crate) code: String,
+    pub(crate) people: Vec<Person>,
+}
+
+/// A participant that films, and what it saw.
+pub(crate) struct Person {
+    pub(crate) client: Client,
+    seen: Arc<Mutex<Seen>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    gaps: Gaps,
+    /// Since the last reset: when it lost the meeting, and when it was in it again.
+    lost: Option<Instant>,
+    back: Option<Instant>,
+    /// Media links opened since, and when the last of them was.
+    media_ups: u32,
+    media_up: Option<Instant>,
+}
+
+/// What must be the same afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) me: Option<String>,
+    pub(crate) roster: BTreeSet<String>,
+    pub(crate) epoch: u64,
+    pub(crate) code: String,
+}
+
+impl Meeting {
+    /// Creates a meeting in which everybody sees everybody.
+    pub(crate) async fn begin(server: &str, people: usize, films: bool) -> anyhow::Result<Self> {
+        let api = Api::new(server)?;
+        let wanted = CreateMeeting {
+            key_in_link: Some(false),
+            ..CreateMeeting::default()
+        };
+        let code = api.create_meeting(&wanted).await?.meeting.code;
+        let mut meeting = Self {
+            code,
+            people: Vec::new(),
+        };
+        for number in 0..people {
+            let person = Person::join(server, &meeting.code, number, films).await?;
+            meeting.people.push(person);
+        }
+        for person in &meeting.people {
+            let all = |state: &State| {
+                let others = state.participants.iter().filter(|other| !other.me);
+                others.clone().count() + 1 == people
+                    && others
+                        .clone()
+                        .all(|other| !films || !other.tracks.is_empty())
+            };
+            let reached = timeout(WITHIN, person.client.reach(all)).await;
+            reached.context("not everybody came")??;
+        }
+        Ok(meeting)
+    }
+
+    /// How long a newcomer takes to be told the way by one of these global controllers, tried in turn.
+    pub(crate) async fn lookup(&self, globals: &[String], within: Duration) -> Option<Duration> {
+        let began = Instant::now();
+        for server in globals.iter().cycle() {
+            let asked = async { Api::new(server)?.lookup(&self.code, None).await };
+            if let Ok(Ok(_)) = timeout(LOOKUP_WITHIN, asked).await {
+                return Some(began.elapsed());
+            }
+            if began.elapsed() > within {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Where its controller and its handler are, as a newcomer is told.
+    pub(crate) async fn places(&self, server: &str) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+        let access = Api::new(server)?.lookup(&self.code, None).await?;
+        Ok((
+            authority(&access.signal.url)?,
+            authority(&access.media.url)?,
+        ))
+    }
+
+    pub(crate) async fn leave(self) {
+        for person in self.people {
+            for task in &person.tasks {
+                task.abort();
+            }
+            person.client.leave().await;
+        }
+    }
+}
+
+fn authority(url: &str) -> anyhow::Result<SocketAddr> {
+    let host = url.split('/').nth(2).context("a URL with a host")?;
+    Ok(host.parse()?)
+}
+
+impl Person {
+    async fn join(server: &str, code: &str, number: usize, films: bool) -> anyhow::Result<Self> {
+        let access = Api::new(server)?.lookup(code, None).await?;
+        let (client, events) = Client::enter(access, None);
+        let speaks = films && number < SPEAKERS;
+        let mut offers: Vec<_> = films.then(camera).into_iter().collect();
+        offers.extend(speaks.then(microphone_offer));
+        let tracks = client.join(&format!("Person {number}"), offers).await?;
+        let seen = Arc::default();
+        let mut person = Self {
+            tasks: vec![tokio::spawn(watch(events, Arc::clone(&seen)))],
+            client,
+            seen,
+        };
+        let mut tracks = tracks.into_iter();
+        if films {
+            let camera = tracks.next().context("no track for the camera")?;
+            let ready = timeout(WITHIN, camera.ready()).await;
+            ready.context("the camera is not ready")??;
+            person.tasks.push(tokio::spawn(film(camera)));
+        }
+        if let Some(microphone) = tracks.next() {
+            let ready = timeout(WITHIN, microphone.ready()).await;
+            ready.context("the microphone is not ready")??;
+            let from = person.client.now();
+            let loud = Microphone::new(vec![(Duration::ZERO, Some(30))]);
+            person.tasks.push(tokio::spawn(async move {
+                microphone.speak(loud, from, |_, _, _| {}).await;
+            }));
+        }
+        Ok(person)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it sees counts from now.
+    pub(crate) fn reset(&self) {
+        let mut seen = self.seen();
+        seen.gaps.reset();
+        seen.lost = None;
+        seen.back = None;
+        seen.media_ups = 0;
+        seen.media_up = None;
+    }
+
+    /// When it was in the meeting again, where it was out of it.
+    pub(crate) fn back(&self) -> Option<Instant> {
+        self.seen().back
+    }
+
+    /// Whether it was out of the meeting.
+    pub(crate) fn was_lost(&self) -> bool {
+        self.seen().lost.is_some()
+    }
+
+    /// Whether it has another media link, and got something of everybody by it.
+    pub(crate) fn sees_again(&self) -> bool {
+        let seen = self.seen();
+        seen.media_up.is_some_and(|then| seen.gaps.all_since(then))
+    }
+
+    /// Whether something came of everybody after `then`.
+    pub(crate) fn sees_since(&self, then: Instant) -> bool {
+        self.seen().gaps.all_since(then)
+    }
+
+    /// Media links opened since the reset.
+    pub(crate) fn media_ups(&self) -> u32 {
+        self.seen().media_ups
+    }
+
+    /// The longest gaps since the reset, of senders that ever sent.
+    pub(crate) fn gaps(&self) -> Vec<Duration> {
+        self.seen()
+            .gaps
+            .longest(Instant::now())
+            .into_values()
+            .collect()
+    }
+
+    /// Whether something came of every sender within `within`.
+    pub(crate) fn flows(&self, within: Duration) -> bool {
+        self.seen().gaps.lasting(Instant::now()) <= within
+    }
+
+    /// Who it is and whom it is with.
+    pub(crate) fn identity(&self) -> Identity {
+        let state = self.client.state().borrow().clone();
+        Identity {
+            me: state.me.map(|me| me.id),
+            roster: state.participants.into_iter().map(|one| one.id).collect(),
+            epoch: state.e2ee.epoch,
+            code: state.e2ee.code,
+        }
+    }
+}
+
+async fn watch(mut events: Events, seen: Arc<Mutex<Seen>>) {
+    while let Some(event) = events.next().await {
+        let now = Instant::now();
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Frame(frame) => seen.gaps.came(&frame, now),
+            Event::Phase {
+                phase: Phase::Reconnecting,
+                ..
+            } => {
+                seen.lost.get_or_insert(now);
+                seen.back = None;
+            }
+            Event::Phase {
+                phase: Phase::Joined,
+                ..
+            } if seen.lost.is_some() => seen.back = Some(now),
+            Event::Up {
+                link: darktower_client::Link::Media,
+                ..
+            } => {
+                seen.media_ups += 1;
+                seen.media_up = Some(now);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The small layer of a browser's camera: many receivers on few processors.
+fn camera() -> TrackOffer {
+    let mut offer = camera_offer();
+    offer.layers = vec![LayerOffer {
+        width: 320,
+        height: 180,
+        bitrate: 150_000,
+        temporal_layers: 1,
+    }];
+    offer
+}
+
+/// A frame each 33 ms, a key frame where one is wanted, each two seconds in any case.
+async fn film(track: Track) {
+    let mut due = track.client().now();
+    let mut counter = 0;
+    loop {
+        sleep_until(Instant::now() + due.saturating_sub(track.client().now())).await;
+        let key = track.take_key_frame_wanted() || counter % 60 == 0;
+        let mark = Mark {
+            counter,
+            captured: clock(),
+        };
+        let chunk = Chunk {
+            bytes: mark.chunk(if key { KEY_BYTES } else { DELTA_BYTES }),
+            key,
+            layer: 0,
+            temporal: 0,
+            captured: due,
+            level: None,
+        };
+        if track.send(chunk).await.is_err() {
+            return;
+        }
+        counter += 1;
+        due += FRAME_EVERY;
+    }
+}

@@ -1,0 +1,68 @@
+//! Rows of failures: real processes under load, a part of them killed, paused or stopped, and how long the participants
+//! notice.
+//!
+//! What it is: [`system`] starts the processes, [`crowd`] the participants, [`rows`] says what is done to whom and what
+//! must hold, [`play`] does it again and again. What it must not do: judge by what the servers say; what counts is what
+//! the participants see.
+
+mod crowd;
+mod gaps;
+mod play;
+mod rows;
+mod system;
+mod tell;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Plays each row and prints a table, then each row as a JSON line. Exits with 1 where a bound was passed.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Only rows whose name begins so, such as F3 or F2-kill; may be given several times.
+    #[arg(long)]
+    row: Vec<String>,
+    /// How often each row is played.
+    #[arg(long, default_value_t = 5)]
+    repeat: u32,
+    /// Meetings at once.
+    #[arg(long, default_value_t = 4)]
+    meetings: usize,
+    /// Participants of each.
+    #[arg(long, default_value_t = 5)]
+    people: usize,
+    /// Times are told and not held to their bounds: for busy machines. What must not be must not be.
+    #[arg(long)]
+    untimed: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let wanted = |row: &&rows::Row| {
+        let named = |name: &String| row.name == name || row.name.starts_with(&format!("{name}-"));
+        arguments.row.is_empty() || arguments.row.iter().any(named)
+    };
+    let rows: Vec<_> = rows::ROWS.iter().filter(wanted).collect();
+    anyhow::ensure!(!rows.is_empty(), "there is no such row");
+    let mut out = std::io::stdout();
+    let (mut lines, mut all) = (Vec::new(), true);
+    writeln!(out, "{}", tell::HEAD)?;
+    for row in rows {
+        let system = system::System::start(row.ground)?;
+        let outcome = play::row(row, system, &arguments).await?;
+        let broken = !arguments.untimed && !outcome.is_timely(row);
+        all &= outcome.problems.is_empty() && !broken;
+        writeln!(out, "{}", tell::table(row, &outcome))?;
+        for problem in outcome.problems.iter().chain(&outcome.slow) {
+            writeln!(out, "        {problem}")?;
+        }
+        lines.push(tell::json(row, &outcome));
+    }
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(ExitCode::from(u8::from(!all)))
+}

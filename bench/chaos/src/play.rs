@@ -1,0 +1,265 @@
+//! One row, again and again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use darktower_client::{Api, ApiError, CreateMeeting};
+use tokio::time::{Instant, interval, timeout};
+
+use crate::Arguments;
+use crate::crowd::Meeting;
+use crate::rows::{Blow, Measure, Row, Victim};
+use crate::system::System;
+
+/// Quiet time before a blow, in which everything flows, and after everybody is back: what is broken shows, and a gap
+/// that begins late counts.
+const QUIET: Duration = Duration::from_secs(2);
+/// The same where times are not what is looked at.
+const QUIET_UNTIMED: Duration = Duration::from_millis(500);
+/// How often it is looked whether everybody is back.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often somebody comes to a meeting.
+const NEWCOMERS: Duration = Duration::from_millis(250);
+/// A flow without a frame for longer has stopped.
+const FLOWS: Duration = Duration::from_millis(400);
+
+/// What came of a row.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) samples: Vec<Duration>,
+    /// The longest gap of media.
+    pub(crate) gap: Duration,
+    /// Where it was longer than it may be.
+    pub(crate) slow: Vec<String>,
+    /// What must not be.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether the row holds.
+    pub(crate) fn is_ok(&self, row: &Row) -> bool {
+        self.problems.is_empty() && self.is_timely(row)
+    }
+
+    /// Whether no bound of time was passed.
+    pub(crate) fn is_timely(&self, row: &Row) -> bool {
+        let longest = self.samples.iter().max();
+        longest.is_some_and(|longest| *longest <= row.bound) && self.gap <= row.gap
+    }
+
+    fn note(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+}
+
+/// Plays it.
+pub(crate) async fn row(
+    row: &Row,
+    mut system: System,
+    arguments: &Arguments,
+) -> anyhow::Result<Outcome> {
+    let mut meetings = Vec::new();
+    let (count, people) = row.crowd.unwrap_or((arguments.meetings, arguments.people));
+    let films = row.crowd.is_none();
+    for _ in 0..count {
+        meetings.push(Meeting::begin(&system.api(), people, films).await?);
+    }
+    let quiet = match arguments.untimed {
+        true => QUIET_UNTIMED,
+        false => QUIET,
+    };
+    let mut outcome = Outcome::default();
+    for _ in 0..arguments.repeat {
+        once(row, &mut system, &meetings, quiet, &mut outcome).await?;
+    }
+    for meeting in meetings {
+        meeting.leave().await;
+    }
+    Ok(outcome)
+}
+
+async fn once(
+    row: &Row,
+    system: &mut System,
+    meetings: &[Meeting],
+    quiet: Duration,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let (victim, concerned) = aim(row, system, meetings).await?;
+    tokio::time::sleep(quiet).await;
+    let people = || concerned.iter().flat_map(|meeting| &meeting.people);
+    let all = || meetings.iter().flat_map(|meeting| &meeting.people);
+    let before: Vec<_> = all().map(|person| person.identity()).collect();
+    all().for_each(|person| person.reset());
+    let globals = system.apis();
+    let began = Instant::now();
+    let struck = system.strike(row.victim, row.blow, victim).await?;
+    let healed = Instant::now();
+    if matches!(row.measure, Measure::Lookup | Measure::Known) {
+        for meeting in meetings {
+            match meeting.lookup(&globals, row.bound).await {
+                Some(took) => outcome.samples.push(took),
+                None => outcome.note(format!("{}: nobody answered", row.name)),
+            }
+        }
+    }
+    if row.measure == Measure::Known {
+        match refused(&globals).await {
+            Ok(took) => outcome.samples.push(took),
+            Err(problem) => outcome.note(format!("{}: {problem}", row.name)),
+        }
+    }
+    if row.measure == Measure::Create {
+        for _ in meetings {
+            match created(&globals, began, row.bound * 2).await {
+                Some(at) => outcome.samples.push(at - began),
+                None => outcome.note(format!("{}: no meeting can be created", row.name)),
+            }
+        }
+    }
+    let is_back = || match row.measure {
+        Measure::Back => people().all(|person| person.back().is_some()),
+        Measure::Gap => people().all(|person| person.sees_again()),
+        Measure::Through => people().all(|person| person.sees_since(healed)),
+        Measure::Still(time) => began.elapsed() > time,
+        Measure::Lookup | Measure::Known | Measure::Create => true,
+    };
+    let mut look = interval(LOOK);
+    let patience = match row.measure {
+        Measure::Still(time) => time * 2,
+        _ => row.bound * 2,
+    };
+    let mut newcomers = interval(NEWCOMERS);
+    while !is_back() && began.elapsed() < patience {
+        tokio::select! {
+            _ = look.tick() => {}
+            // Whoever comes finds out that a controller is gone of which nobody in the meeting knows.
+            _ = newcomers.tick(), if row.blow == Blow::Cut => {
+                for meeting in &concerned {
+                    let _told = meeting.lookup(&globals, NEWCOMERS).await;
+                }
+            }
+        }
+    }
+    tokio::time::sleep(quiet).await;
+    for person in people() {
+        match row.measure {
+            Measure::Back => match person.back() {
+                Some(at) => outcome.samples.push(at - began),
+                None => outcome.note(format!("{}: one never came back", row.name)),
+            },
+            Measure::Gap | Measure::Through | Measure::Still(_) => {
+                outcome.samples.extend(person.gaps());
+            }
+            Measure::Lookup | Measure::Known | Measure::Create => {}
+        }
+    }
+    system.mend(struck)?;
+    tokio::time::sleep(quiet).await;
+    judge(row, &concerned, meetings, &before, outcome);
+    Ok(())
+}
+
+/// How long it takes until a meeting is refused with 503 and a time to come again.
+async fn refused(globals: &[String]) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let server = globals.first().context("there is no global controller")?;
+    let wanted = CreateMeeting::default();
+    match Api::new(server)?.create_meeting(&wanted).await {
+        Err(ApiError::Problem(problem)) if problem.status == 503 => Ok(began.elapsed()),
+        other => anyhow::bail!("a meeting was not refused with 503: {other:?}"),
+    }
+}
+
+/// When a meeting was created, and its controller took it.
+async fn created(globals: &[String], began: Instant, within: Duration) -> Option<Instant> {
+    let wanted = CreateMeeting::default();
+    for server in globals.iter().cycle() {
+        let asked = async {
+            let api = Api::new(server)?;
+            let code = api.create_meeting(&wanted).await?.meeting.code;
+            api.lookup(&code, None).await
+        };
+        if let Ok(Ok(_)) = timeout(Duration::from_secs(1), asked).await {
+            return Some(Instant::now());
+        }
+        if began.elapsed() > within {
+            break;
+        }
+    }
+    None
+}
+
+/// The process that most meetings are on, and those.
+async fn aim<'a>(
+    row: &Row,
+    system: &System,
+    meetings: &'a [Meeting],
+) -> anyhow::Result<(Option<SocketAddr>, Vec<&'a Meeting>)> {
+    let mut on: BTreeMap<SocketAddr, Vec<&Meeting>> = BTreeMap::new();
+    for meeting in meetings {
+        let (controller, handler) = meeting.places(&system.api()).await?;
+        let place = match row.victim {
+            Victim::Controller => controller,
+            Victim::Handler => handler,
+            // Nobody who is in a meeting is concerned.
+            Victim::Global => return Ok((Some(system.globals[0].addr), Vec::new())),
+            Victim::Paths | Victim::Masters => return Ok((None, meetings.iter().collect())),
+            Victim::Database | Victim::Master => return Ok((None, Vec::new())),
+        };
+        on.entry(place).or_default().push(meeting);
+    }
+    let most = on.into_iter().max_by_key(|(_, meetings)| meetings.len());
+    let (addr, concerned) = most.ok_or_else(|| anyhow::anyhow!("there is no meeting"))?;
+    Ok((Some(addr), concerned))
+}
+
+/// What must hold for everybody, concerned or not.
+fn judge(
+    row: &Row,
+    concerned: &[&Meeting],
+    meetings: &[Meeting],
+    before: &[crate::crowd::Identity],
+    outcome: &mut Outcome,
+) {
+    let mut before = before.iter();
+    for meeting in meetings {
+        let is_concerned = concerned.iter().any(|it| it.code == meeting.code);
+        for (number, person) in meeting.people.iter().enumerate() {
+            let who = format!("{}: person {number} of {}", row.name, meeting.code);
+            let now = person.identity();
+            if before.next() != Some(&now) {
+                outcome.note(format!("{who} is another, or with others: {now:?}"));
+            }
+            let stays = matches!(row.measure, Measure::Through | Measure::Still(_));
+            if (stays || !is_concerned) && (person.was_lost() || person.media_ups() > 0) {
+                outcome.note(format!("{who} was disturbed for nothing"));
+            }
+            let once = u32::from(row.measure == Measure::Gap);
+            if person.media_ups() > once {
+                outcome.note(format!(
+                    "{who} changed its handler {} times",
+                    person.media_ups()
+                ));
+            }
+            let gap = person.gaps().into_iter().max().unwrap_or_default();
+            let is_sample = matches!(
+                row.measure,
+                Measure::Gap | Measure::Through | Measure::Still(_)
+            );
+            if !is_sample || !is_concerned {
+                outcome.gap = outcome.gap.max(gap);
+                if gap > row.gap {
+                    outcome
+                        .slow
+                        .push(format!("{who}: media stood still for {gap:?}"));
+                }
+            }
+            if !person.flows(FLOWS) {
+                outcome.note(format!("{who} does not see everybody"));
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What is done to whom, and what must hold.
+
+use std::time::Duration;
+
+/// What it is done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Victim {
+    /// The meeting controller that owns most meetings.
+    Controller,
+    /// The media handler that most meetings are on.
+    Handler,
+    /// The global controller that newcomers ask first.
+    Global,
+    /// PostgreSQL.
+    Database,
+    /// A master of the Redis Cluster.
+    Master,
+    /// All of them.
+    Masters,
+    /// The paths of all participants, to controllers and handlers alike.
+    Paths,
+}
+
+/// What is done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blow {
+    /// `kill -9`.
+    Kill,
+    /// It stands still, and goes on when everybody is back.
+    Pause,
+    /// SIGTERM: it goes in order.
+    Stop,
+    /// It is cut off from the state store alone until everybody is back.
+    Cut,
+    /// Nothing comes through for so long.
+    Outage(Duration),
+    /// Every participant's packets come from another port.
+    Rebind,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// From the blow until each participant of the meetings concerned is back in the meeting.
+    Back,
+    /// From the blow until a newcomer is told the way, by the other one where the first is silent.
+    Lookup,
+    /// The same, and a meeting is refused with 503 and a time to come again, within a second.
+    Known,
+    /// From the blow until meetings can be created and joined again.
+    Create,
+    /// The longest time without a new frame, for each sender and receiver of the meetings concerned.
+    Gap,
+    /// The same where all stay on the connections that they have.
+    Through,
+    /// The same for so long after the blow, of which nobody may notice anything.
+    Still(Duration),
+}
+
+/// What the processes run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// One Redis, and SQLite.
+    Plain,
+    /// One Redis, and PostgreSQL.
+    Postgres,
+    /// A Redis Cluster of six, and SQLite.
+    Cluster,
+    /// As `Plain`; controllers and handlers are reached through relays.
+    Relays,
+    /// As `Plain`; each controller reaches Redis through a relay of its own.
+    Cuttable,
+}
+
+/// One row of the table.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) victim: Victim,
+    pub(crate) blow: Blow,
+    pub(crate) measure: Measure,
+    pub(crate) ground: Ground,
+    /// No sample may be longer.
+    pub(crate) bound: Duration,
+    /// No gap of media may be longer, where that is not what is measured.
+    pub(crate) gap: Duration,
+    /// Meetings, and participants of each who send nothing, in place of those that the command line asks for.
+    pub(crate) crowd: Option<(usize, usize)>,
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// The table. A controller's death may not be seen in media at all; frames come each 33 ms, and more than two missing are one too many.
+pub(crate) const ROWS: &[Row] = &[
+    row(
+        "F1-kill",
+        Victim::Global,
+        Blow::Kill,
+        Measure::Lookup,
+        30_000,
+    ),
+    row(
+        "F1-pause",
+        Victim::Global,
+        Blow::Pause,
+        Measure::Lookup,
+        30_000,
+    ),
+    row(
+        "F2-kill",
+        Victim::Controller,
+        Blow::Kill,
+        Measure::Back,
+        10_000,
+    ),
+    row(
+        "F2-pause",
+        Victim::Controller,
+        Blow::Pause,
+        Measure::Back,
+        10_000,
+    ),
+    row(
+        "F2-drain",
+        Victim::Controller,
+        Blow::Stop,
+        Measure::Back,
+        10_000,
+    ),
+    row("F3-kill", Victim::Handler, Blow::Kill, Measure::Gap, 5_000),
+    row(
+        "F3-pause",
+        Victim::Handler,
+        Blow::Pause,
+        Measure::Gap,
+        5_000,
+    ),
+    row("F3-drain", Victim::Handler, Blow::Stop, Measure::Gap, 5_000),
+    Row {
+        ground: Ground::Postgres,
+        ..row("F1b", Victim::Database, Blow::Kill, Measure::Known, 1_000)
+    },
+    Row {
+        ground: Ground::Cuttable,
+        ..row("F2b", Victim::Controller, Blow::Cut, Measure::Back, 10_000)
+    },
+    Row {
+        ground: Ground::Cluster,
+        ..row(
+            "F5-kill",
+            Victim::Master,
+            Blow::Kill,
+            Measure::Create,
+            10_000,
+        )
+    },
+    Row {
+        ground: Ground::Cluster,
+        ..row(
+            "F5-pause",
+            Victim::Master,
+            Blow::Pause,
+            Measure::Create,
+            10_000,
+        )
+    },
+    Row {
+        ground: Ground::Cluster,
+        ..row(
+            "F5-all",
+            Victim::Masters,
+            Blow::Kill,
+            Measure::Still(ms(20_000)),
+            100,
+        )
+    },
+    blip("F8-1s", 1_000),
+    blip("F8-2s", 2_000),
+    blip("F8-5s", 5_000),
+    blip("F8-8s", 8_000),
+    Row {
+        ground: Ground::Relays,
+        ..row("F10", Victim::Paths, Blow::Rebind, Measure::Through, 3_000)
+    },
+    Row {
+        crowd: Some((20, 10)),
+        ..row("F12", Victim::Controller, Blow::Kill, Measure::Back, 10_000)
+    },
+];
+
+const fn blip(name: &'static str, outage_ms: u64) -> Row {
+    Row {
+        ground: Ground::Relays,
+        ..row(
+            name,
+            Victim::Paths,
+            Blow::Outage(ms(outage_ms)),
+            Measure::Through,
+            outage_ms + 1_000,
+        )
+    }
+}
+
+const fn row(
+    name: &'static str,
+    victim: Victim,
+    blow: Blow,
+    measure: Measure,
+    bound_ms: u64,
+) -> Row {
+    Row {
+        name,
+        victim,
+        blow,
+        measure,
+        bound: ms(bound_ms),
+        gap: ms(100),
+        ground: Ground::Plain,
+        crowd: None,
+    }
+}

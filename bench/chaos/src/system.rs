@@ -1,0 +1,302 @@
+//! The processes: a state store, two global controllers, three meeting controllers, three media handlers.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use darktower_cluster_tests::{Process, address};
+use darktower_link::relay::{Config, Relay};
+use darktower_servers::{Port, Postgres, Redis, RedisCluster};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::rows::{Blow, Ground, Victim};
+
+const ANY: &str = "127.0.0.1:0";
+const GLOBALS: usize = 2;
+const CONTROLLERS: usize = 3;
+const HANDLERS: usize = 3;
+
+/// One process and where participants reach it.
+pub(crate) struct Node {
+    pub(crate) process: Process,
+    pub(crate) addr: SocketAddr,
+    /// The way from the participants to it, where that is a relay; and from it to the state store.
+    wire: Option<Relay>,
+    store: Option<Relay>,
+    /// Kept as long as it listens there.
+    _port: Option<Port>,
+}
+
+enum State {
+    One(Redis),
+    Cluster(RedisCluster),
+}
+
+/// All of them.
+pub(crate) struct System {
+    directory: TempDir,
+    ground: Ground,
+    state: State,
+    postgres: Option<Postgres>,
+    /// Where the database is, if it is a server.
+    database: Option<String>,
+    pub(crate) globals: Vec<Node>,
+    pub(crate) controllers: Vec<Node>,
+    pub(crate) handlers: Vec<Node>,
+}
+
+impl System {
+    /// Starts all, which know one another by certificates on gRPC, and waits until they are ready.
+    pub(crate) fn start(ground: Ground) -> anyhow::Result<Self> {
+        let postgres = (ground == Ground::Postgres).then(Postgres::start);
+        let database = postgres
+            .as_ref()
+            .map(|server| server.url(&server.database()));
+        let mut system = Self {
+            directory: TempDir::new().context("a directory")?,
+            ground,
+            state: match ground {
+                Ground::Cluster => State::Cluster(RedisCluster::start(1)),
+                _ => State::One(Redis::start()),
+            },
+            postgres,
+            database,
+            globals: Vec::new(),
+            controllers: Vec::new(),
+            handlers: Vec::new(),
+        };
+        if let Some(database) = &system.database {
+            let settings = [("DARKTOWER_DATABASE__URL", database.as_str())];
+            let mut process = Process::start(&["migrate"], system.directory.path(), &settings);
+            anyhow::ensure!(process.exit().success(), "the schema cannot be made");
+        }
+        system.fill()?;
+        Ok(system)
+    }
+
+    /// Starts what is missing.
+    pub(crate) fn fill(&mut self) -> anyhow::Result<()> {
+        while self.globals.len() < GLOBALS {
+            let node = self.spawn("global", "http")?;
+            self.globals.push(node);
+        }
+        while self.controllers.len() < CONTROLLERS {
+            let node = self.spawn("meeting", "signal")?;
+            self.controllers.push(node);
+        }
+        while self.handlers.len() < HANDLERS {
+            let node = self.spawn("media", "media")?;
+            self.handlers.push(node);
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, role: &str, door: &str) -> anyhow::Result<Node> {
+        let mut url = match &self.state {
+            State::One(redis) => redis.url(),
+            State::Cluster(cluster) => cluster.url(),
+        };
+        let mut store = None;
+        if let (State::One(redis), Ground::Cuttable, "meeting") = (&self.state, self.ground, role) {
+            let to = SocketAddr::from(([127, 0, 0, 1], redis.port()));
+            let relay = Relay::start(Config::new(to))?;
+            url = format!("redis://{}", relay.addr());
+            store = Some(relay);
+        }
+        let mut settings = vec![
+            ("DARKTOWER_STATE__URL", url),
+            ("DARKTOWER_CLUSTER__DEVELOPMENT", "true".to_owned()),
+            ("DARKTOWER_GLOBAL__HTTP", ANY.to_owned()),
+            ("DARKTOWER_GLOBAL__HTTPS", ANY.to_owned()),
+        ];
+        if let Some(database) = &self.database {
+            settings.push(("DARKTOWER_DATABASE__URL", database.clone()));
+        }
+        // Who is reached through a relay has to say where that is before it listens, so its port is chosen here.
+        let (mut wire, mut port) = (None, None);
+        let mut listen = ANY.to_owned();
+        if self.ground == Ground::Relays && role != "global" {
+            let own = Port::take();
+            let to = SocketAddr::from(([127, 0, 0, 1], own.number()));
+            let relay = Relay::start(Config::new(to))?;
+            let public = format!("https://{}/v1/{door}", relay.addr());
+            let name = match role {
+                "meeting" => "DARKTOWER_MEETING__PUBLIC_URL",
+                _ => "DARKTOWER_MEDIA__PUBLIC_URL",
+            };
+            settings.push((name, public));
+            listen = to.to_string();
+            (wire, port) = (Some(relay), Some(own));
+        }
+        settings.push(("DARKTOWER_MEETING__LISTEN", listen.clone()));
+        settings.push(("DARKTOWER_MEDIA__LISTEN", listen));
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let mut process = Process::start(&[role], self.directory.path(), &settings);
+        let ready = process.ready();
+        let addr = wire
+            .as_ref()
+            .map_or_else(|| address(&ready, door), Relay::addr);
+        Ok(Node {
+            process,
+            addr,
+            wire,
+            store,
+            _port: port,
+        })
+    }
+
+    /// Where the API is.
+    pub(crate) fn api(&self) -> String {
+        format!("http://{}", self.globals[0].addr)
+    }
+
+    /// All places where it is.
+    pub(crate) fn apis(&self) -> Vec<String> {
+        let globals = self.globals.iter();
+        globals
+            .map(|node| format!("http://{}", node.addr))
+            .collect()
+    }
+
+    fn wires(&self) -> impl Iterator<Item = &Relay> {
+        let nodes = self.controllers.iter().chain(&self.handlers);
+        nodes.filter_map(|node| node.wire.as_ref())
+    }
+
+    /// Does it, to the one that participants reach at `addr` where it is one of several.
+    pub(crate) async fn strike(
+        &mut self,
+        victim: Victim,
+        blow: Blow,
+        addr: Option<SocketAddr>,
+    ) -> anyhow::Result<Struck> {
+        let nodes = match victim {
+            Victim::Controller => &mut self.controllers,
+            Victim::Handler => &mut self.handlers,
+            Victim::Global => &mut self.globals,
+            Victim::Database => {
+                let postgres = self.postgres.as_mut().context("there is no PostgreSQL")?;
+                postgres.kill();
+                return Ok(Struck::Database);
+            }
+            Victim::Master | Victim::Masters => return self.strike_state(victim, blow),
+            Victim::Paths => {
+                match blow {
+                    Blow::Outage(outage) => {
+                        self.wires().try_for_each(|wire| wire.blackout(true))?;
+                        sleep(outage).await;
+                        self.wires().try_for_each(|wire| wire.blackout(false))?;
+                    }
+                    _ => self.wires().try_for_each(Relay::rebind)?,
+                }
+                return Ok(Struck::Paths);
+            }
+        };
+        let at = nodes.iter().position(|node| Some(node.addr) == addr);
+        let at = at.with_context(|| format!("nobody listens at {addr:?}"))?;
+        let node = nodes.remove(at);
+        match blow {
+            Blow::Kill => node.process.kill(),
+            Blow::Pause => node.process.pause(),
+            Blow::Stop => node.process.terminate(),
+            Blow::Cut => {
+                let store = node.store.as_ref().context("it cannot be cut off")?;
+                store.blackout(true)?;
+            }
+            Blow::Outage(_) | Blow::Rebind => anyhow::bail!("that is done to paths"),
+        }
+        let node = Box::new(node);
+        Ok(Struck::Node { victim, blow, node })
+    }
+
+    fn strike_state(&mut self, victim: Victim, blow: Blow) -> anyhow::Result<Struck> {
+        let State::Cluster(cluster) = &mut self.state else {
+            anyhow::bail!("there is no cluster");
+        };
+        let mut masters = vec![cluster.master_of("chaos")];
+        if victim == Victim::Masters {
+            masters = ["a", "b", "c", "d", "e", "f", "g", "h"]
+                .map(|key| cluster.master_of(key))
+                .into();
+            masters.sort_unstable();
+            masters.dedup();
+        }
+        for &master in &masters {
+            match blow {
+                Blow::Pause => cluster.node(master).pause(),
+                _ => cluster.node(master).kill(),
+            }
+        }
+        Ok(Struck::State { masters, blow })
+    }
+
+    /// A paused one goes on, one that ended is replaced.
+    pub(crate) fn mend(&mut self, struck: Struck) -> anyhow::Result<()> {
+        match struck {
+            Struck::Node {
+                victim,
+                blow,
+                mut node,
+            } => {
+                let nodes = match victim {
+                    Victim::Controller => &mut self.controllers,
+                    Victim::Handler => &mut self.handlers,
+                    _ => &mut self.globals,
+                };
+                match blow {
+                    Blow::Pause => {
+                        node.process.wake();
+                        nodes.push(*node);
+                    }
+                    Blow::Cut => {
+                        let store = node.store.as_ref().context("it was not cut off")?;
+                        store.blackout(false)?;
+                        nodes.push(*node);
+                    }
+                    _ => {
+                        let exit = node.process.exit();
+                        anyhow::ensure!(
+                            blow == Blow::Kill || exit.success(),
+                            "it did not end in order: {exit}"
+                        );
+                    }
+                }
+            }
+            Struck::Database => {
+                let postgres = self.postgres.as_mut().context("there is no PostgreSQL")?;
+                postgres.start_again();
+            }
+            Struck::State { masters, blow } => {
+                if let State::Cluster(cluster) = &mut self.state {
+                    for master in masters {
+                        match blow {
+                            Blow::Pause => cluster.node(master).resume(),
+                            _ => cluster.node(master).start_again(),
+                        }
+                    }
+                    cluster.wait();
+                }
+            }
+            Struck::Paths => {}
+        }
+        self.fill()
+    }
+}
+
+/// What something was done to.
+pub(crate) enum Struck {
+    Node {
+        victim: Victim,
+        blow: Blow,
+        node: Box<Node>,
+    },
+    Database,
+    State {
+        masters: Vec<usize>,
+        blow: Blow,
+    },
+    Paths,
+}

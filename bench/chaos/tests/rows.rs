@@ -1,0 +1,71 @@
+//! Rows of failures, as small as they get: who is back is who was there. Times are measured by `make chaos`.
+
+use std::process::Command;
+
+use darktower_cluster_tests::program;
+
+fn holds(row: &str) {
+    let out = Command::new(env!("CARGO_BIN_EXE_bench-chaos"))
+        .args([
+            "--row",
+            row,
+            "--repeat",
+            "1",
+            "--meetings",
+            "1",
+            "--people",
+            "2",
+        ])
+        .arg("--untimed")
+        .env("DARKTOWER_BIN", program("darktower", "DARKTOWER_BIN"))
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&out.stdout);
+    let log = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{said}\n{log}");
+}
+
+#[test]
+fn nobody_in_a_meeting_notices_that_a_global_controller_is_gone() {
+    holds("F1-kill");
+}
+
+#[test]
+fn a_meeting_outlives_its_controller() {
+    holds("F2-kill");
+}
+
+#[test]
+fn a_paused_controller_wakes_to_a_meeting_that_is_anothers() {
+    holds("F2-pause");
+}
+
+#[test]
+fn a_controller_that_is_stopped_hands_its_meetings_on() {
+    holds("F2-drain");
+}
+
+#[test]
+fn a_meeting_outlives_its_media_handler() {
+    holds("F3-kill");
+}
+
+#[test]
+fn a_media_handler_that_is_stopped_is_left_in_order() {
+    holds("F3-drain");
+}
+
+#[test]
+fn meetings_outlive_their_database() {
+    holds("F1b");
+}
+
+#[test]
+fn an_owner_that_is_cut_off_from_the_state_steps_down() {
+    holds("F2b");
+}
+
+#[test]
+fn everybody_may_come_from_another_port() {
+    holds("F10");
+}
