@@ -7,12 +7,13 @@ SHELL := /usr/bin/env bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NPM := npm --prefix web --silent
 CORE_WASM := web/sdk/src/core.wasm
+SOUND_WASM := web/sdk/src/sound.wasm
 # The same binaries serve every test; each thing is compiled once.
 export DARKTOWER_BIN ?= $(abspath $(TARGET)/debug/darktower)
 export DARKTOWER_BOT ?= $(abspath $(TARGET)/debug/darktower-bot)
 
 .PHONY: help setup up test check check-rust check-web build-rust build-web web-core \
-	test-rust test-web test-browser test-core bench-join fuzz fuzz-corpora gen fmt clean
+	test-rust test-web test-browser test-core bench-join bench-fanout bench-control bench-network bench-peers chaos sim fuzz fuzz-corpora gen fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +54,7 @@ build-rust: ## Build every crate, test and binary for development
 build-web: web-core ## Build the web app into web/app/dist
 	$(NPM) run build
 
-web-core: ## Build the participant's core for the browser
+web-core: ## Build the cores for the browser
 	@./scripts/build-web-core.sh
 
 test-rust: build-rust ## Rust tests: unit, pair, loopback, real processes, corpora
@@ -67,19 +68,64 @@ test-core: build-rust ## The browser's core against all vectors and against the 
 	@./scripts/build-web-core.sh target/web-core/vectors.wasm -- --features vectors
 	@node scripts/check-web-core.mjs target/web-core/vectors.wasm $(TARGET)/debug/vectors-end
 
-test-web: ## Web unit tests
+test-web: web-core ## Web unit tests
 	$(NPM) test
 
 test-browser: build-rust build-web ## Real browsers against the real program
 	$(NPM) run e2e
 
-bench-join: setup web-core build-web ## Measure joins over the impairing link (needs minutes)
-	cargo build --release --quiet --package darktower --package darktower-client \
+# One after the other: two would share the processors. `make bench-join JOINS=3` for a look.
+JOINS ?=
+SPANS ?= $(abspath bench/results/join-$(shell date +%F)-spans.txt)
+bench-join: setup web-core build-web ## Measure joins over the impairing link (8 minutes, once it is built)
+	@echo "building the programs"
+	@cargo build --release --quiet --package darktower --package darktower-client \
 		--package darktower-load --package darktower-link --bins
-	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/release/bench-join
-	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) \
+	@rm -f $(SPANS)
+	@echo "native joins"
+	@DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/release/bench-join --spans $(SPANS) \
+		$(if $(JOINS),-n $(JOINS))
+	@echo "joins of browsers"
+	@DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) \
 		DARKTOWER_BOT=$(abspath $(TARGET)/release/darktower-bot) \
-		DARKTOWER_LINK=$(abspath $(TARGET)/release/darktower-link) $(NPM) run bench-join -w e2e
+		DARKTOWER_LINK=$(abspath $(TARGET)/release/darktower-link) \
+		BENCH_SPANS=$(abspath $(TARGET)/release/bench-spans) \
+		$(NPM) run bench-join -w e2e -- --spans $(SPANS) $(if $(JOINS),--n $(JOINS))
+	@echo "the trees of spans are in $(SPANS)"
+
+ROWS ?=
+FANOUT := cargo build --release --quiet --package darktower --package darktower-load --bins
+bench-fanout: ## Measure what a forwarded frame costs: make bench-fanout [ROWS="--row video-1x100 --seconds 20"]
+	$(FANOUT)
+	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/release/bench-fanout $(ROWS)
+
+CONTROL ?=
+bench-control: setup ## What one meeting and one global controller carry (4 minutes, once it is built): make bench-control [CONTROL="--meetings 100,200"]
+	cargo build --release --quiet --package darktower --package darktower-bench-control --bins
+	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/release/bench-control $(CONTROL)
+
+bench-peers: ## The same frames through other systems, side by side (builds them first, many minutes)
+	$(FANOUT)
+	@./scripts/build-peers.sh $(abspath $(TARGET))/peers
+	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/peers/build/release/darktower-peers \
+		--moq-relay $(TARGET)/peers/bin/moq-relay $(ROWS)
+
+bench-network: setup ## Rows N1 to N10 of bad networks, in virtual time and over the program (7 minutes)
+	cargo build --release --quiet --package darktower --package darktower-bench-network --bins
+	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/release/bench-network
+
+ROW ?=
+CHAOS ?=
+chaos: setup ## Kill parts of a running system under load: make chaos [ROW=F3]
+	cargo build --profile quick --quiet --package darktower --package darktower-bench-chaos --bins
+	DARKTOWER_BIN=$(abspath $(TARGET)/quick/darktower) $(TARGET)/quick/bench-chaos $(addprefix --row ,$(ROW)) $(CHAOS)
+
+SEED ?=
+SEEDS ?= 3000
+FROM ?= 1000
+sim: ## Clusters with faults in virtual time: make sim [SEEDS=3000 FROM=1000], or one step by step: make sim SEED=7
+	@cargo build --quiet --package darktower-sim --bin darktower-sim
+	@$(TARGET)/debug/darktower-sim $(if $(SEED),$(SEED),all $(FROM) $(SEEDS))
 
 fuzz-corpora: ## Replay the corpora of every decoder
 	cargo test --quiet --package darktower-fuzz
@@ -98,4 +144,4 @@ fmt: ## Format Rust and web sources
 
 clean: ## Remove what was built; ./data stays
 	cargo clean
-	rm -rf web/app/dist $(CORE_WASM)
+	rm -rf web/app/dist $(CORE_WASM) $(SOUND_WASM)

@@ -33,6 +33,13 @@ want curl curl
 want node nodejs
 want npm npm
 want ffmpeg ffmpeg
+# The servers that tests of the stores start for themselves.
+want redis-server redis-server
+want redis-cli redis-tools
+want psql postgresql-client
+want setpriv util-linux
+[ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || packages+=(postgresql)
 has chromium || has chromium-browser || has google-chrome || packages+=(chromium)
 
 if ! wasm_target_present && ! debian_wasm_present; then
@@ -58,9 +65,23 @@ if [ "${#packages[@]}" -gt 0 ]; then
     fi
   fi
   echo "setup: installing ${packages[*]}"
+  # Debian starts a server that it installs, now and at each boot: tests start their own, and none is wanted beside.
+  services=()
+  for service in redis-server postgresql pgbouncer; do
+    case " ${packages[*]} " in *" $service "*) services+=("$service") ;; esac
+  done
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+  fi
   "${as_root[@]}" apt-get -q update
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get -q -y install --no-install-recommends "${packages[@]}"
+  if [ -d /run/systemd/system ] && [ "${#services[@]}" -gt 0 ]; then
+    "${as_root[@]}" systemctl disable --quiet "${services[@]}"
+  fi
 fi
 
 node_major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
