@@ -21,6 +21,11 @@ use crate::Bitrate;
 pub use ladder::{Rung, ladder, top};
 use plan::{Entry, Plan};
 
+/// What somebody has goes before what others might have, so a plan that gave something may
+/// lead to another one. It is planned until that changes nothing, which is nearly always
+/// at once, and so often at most.
+const ROUNDS: usize = 4;
+
 /// Rules of an [`Allocator`] that have a number.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
@@ -151,8 +156,30 @@ impl Allocator {
         audio: Bitrate,
         wanted: &[Wanted<'_>],
     ) -> Allocation {
-        let wanted = wanted.iter().filter(|one| !one.rungs.is_empty());
-        let entries = wanted.map(|one| self.entry(now, one)).collect();
+        let wanted: Vec<_> = wanted.iter().filter(|one| !one.rungs.is_empty()).collect();
+        let mut allocation = self.plan(now, estimate, audio, &wanted);
+        for _ in 0..ROUNDS {
+            if !allocation.limited {
+                break;
+            }
+            let again = self.plan(now, estimate, audio, &wanted);
+            let is_settled = again.shares == allocation.shares;
+            allocation = again;
+            if is_settled {
+                break;
+            }
+        }
+        allocation
+    }
+
+    fn plan(
+        &mut self,
+        now: Duration,
+        estimate: Option<Bitrate>,
+        audio: Bitrate,
+        wanted: &[&Wanted<'_>],
+    ) -> Allocation {
+        let entries = wanted.iter().map(|one| self.entry(now, one)).collect();
         let mut plan = Plan::new(&self.config, estimate, audio, entries);
         plan.spend();
         let allocation = plan.allocation(&self.config);

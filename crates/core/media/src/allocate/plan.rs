@@ -33,6 +33,11 @@ impl Entry<'_> {
         let next = self.given.map_or(0, |at| at + 1);
         (next < self.rungs.len()).then_some(next)
     }
+
+    /// The next step is one that it stands on, or below.
+    fn has_next(&self) -> bool {
+        self.next().is_some_and(|next| self.current >= Some(next))
+    }
 }
 
 pub(super) struct Plan<'a> {
@@ -85,13 +90,13 @@ impl<'a> Plan<'a> {
         &self.entries
     }
 
-    /// Class by class: the smallest picture for each, then more for each in turn.
-    /// What the later classes have not taken of their reserve is given out last.
+    /// Class by class: the smallest picture for each, then more for each in turn. What the
+    /// later classes have not taken of their reserve is given out last. What somebody has
+    /// is kept before anybody gets more of the same room, else two would take it from one
+    /// another in turns.
     pub(super) fn spend(&mut self) {
-        let mut first = 0;
-        while let Some(class) = self.entries.get(first).map(|one| one.class) {
-            let rest = &self.entries[first..];
-            let end = first + rest.iter().take_while(|one| one.class == class).count();
+        let classes = self.classes();
+        for &(first, end) in &classes {
             for at in first..end {
                 if !self.raise(at, 0) {
                     self.set_aside(at);
@@ -99,26 +104,33 @@ impl<'a> Plan<'a> {
             }
             let smallest = self.entries[end..].iter().map(|one| one.rate(Some(0)));
             let keep = smallest.fold(0, u64::saturating_add).min(self.reserve);
-            self.raise_in_turn(first, end, keep);
-            first = end;
+            self.raise_in_turn(first, end, keep, |one| one.has_next());
+            self.raise_in_turn(first, end, keep, |_| true);
         }
-        let mut first = 0;
-        while let Some(class) = self.entries.get(first).map(|one| one.class) {
-            let rest = &self.entries[first..];
-            let end = first + rest.iter().take_while(|one| one.class == class).count();
-            self.raise_in_turn(first, end, 0);
-            first = end;
+        for &(first, end) in &classes {
+            self.raise_in_turn(first, end, 0, |one| one.has_next());
+        }
+        for &(first, end) in &classes {
+            self.raise_in_turn(first, end, 0, |_| true);
         }
     }
 
-    fn raise_in_turn(&mut self, first: usize, end: usize, keep: u64) {
-        loop {
-            let mut raised = false;
+    /// Where each class begins and ends.
+    fn classes(&self) -> Vec<(usize, usize)> {
+        let mut first = 0;
+        let each = self.entries.chunk_by(|a, b| a.class == b.class).map(|of| {
+            let begins = first;
+            first += of.len();
+            (begins, first)
+        });
+        each.collect()
+    }
+
+    fn raise_in_turn(&mut self, first: usize, end: usize, keep: u64, who: fn(&Entry<'_>) -> bool) {
+        let mut raised = true;
+        while core::mem::take(&mut raised) {
             for at in first..end {
-                raised |= self.raise(at, keep);
-            }
-            if !raised {
-                return;
+                raised |= who(&self.entries[at]) && self.raise(at, keep);
             }
         }
     }

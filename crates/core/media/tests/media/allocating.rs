@@ -304,6 +304,29 @@ fn what_was_measured_counts_for_more_than_what_was_said() {
     assert_eq!(short(&allocation), ["2.2"]);
 }
 
+/// Of classes above and below one another, each with room that it gets late.
+#[test]
+fn nothing_changes_while_nothing_happens() {
+    use Class::{Active, Pinned, Screen, Visible};
+    let none = |class| wish(class, (0, 0));
+    let dot = |class| wish(class, (1, 1));
+    let mut first = vec![none(Screen), none(Pinned), none(Visible)];
+    first.extend([none(Pinned), none(Pinned), none(Screen), none(Screen)]);
+    let then = [
+        none(Pinned),
+        dot(Pinned),
+        none(Active),
+        none(Screen),
+        dot(Pinned),
+    ];
+    let mut viewer = Viewer::new();
+    viewer.run(ms(0), 546, 3, &first);
+    let changed = viewer.run(ms(500), 506, 0, &then);
+    assert!(changed.limited);
+    let again = viewer.run(ms(500), 506, 0, &then);
+    assert_eq!(short(&again), short(&changed));
+}
+
 fn wishes() -> impl Strategy<Value = Vec<Wish>> {
     let class = prop_oneof![
         Just(Class::Screen),
