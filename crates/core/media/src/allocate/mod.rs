@@ -26,6 +26,10 @@ use plan::{Entry, Plan};
 /// at once, and so often at most.
 const ROUNDS: usize = 4;
 
+/// How long who has just come may be given its first picture beyond the estimate. By then
+/// the picture itself has shown whether it fits.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Rules of an [`Allocator`] that have a number.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
@@ -139,13 +143,24 @@ struct Step {
 pub struct Allocator {
     config: Config,
     steps: BTreeMap<TrackId, Step>,
+    /// Until then the estimate is a guess.
+    fresh_until: Duration,
 }
 
 impl Allocator {
     /// An allocator that has given nothing yet.
     pub fn new(config: Config) -> Self {
-        let steps = BTreeMap::new();
-        Self { config, steps }
+        Self {
+            config,
+            steps: BTreeMap::new(),
+            fresh_until: Duration::ZERO,
+        }
+    }
+
+    /// The subscriber comes now and its estimate is a guess: for a moment the smallest
+    /// picture of who goes first may take twice as much.
+    pub fn begins(&mut self, now: Duration) {
+        self.fresh_until = now + FRESH;
     }
 
     /// Spends `estimate` (`None`: there is no bound) on `audio` and what is wanted.
@@ -180,7 +195,8 @@ impl Allocator {
         wanted: &[&Wanted<'_>],
     ) -> Allocation {
         let entries = wanted.iter().map(|one| self.entry(now, one)).collect();
-        let mut plan = Plan::new(&self.config, estimate, audio, entries);
+        let is_fresh = now < self.fresh_until;
+        let mut plan = Plan::new(&self.config, estimate, is_fresh, audio, entries);
         plan.spend();
         let allocation = plan.allocation(&self.config);
         self.remember(now, &plan);

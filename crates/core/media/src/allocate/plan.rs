@@ -61,6 +61,7 @@ impl<'a> Plan<'a> {
     pub(super) fn new(
         config: &Config,
         estimate: Option<Bitrate>,
+        is_fresh: bool,
         audio: Bitrate,
         mut entries: Vec<Entry<'a>>,
     ) -> Self {
@@ -74,6 +75,7 @@ impl<'a> Plan<'a> {
         };
         let share = |percent: u64| Bitrate::from_bps(budget).percent(percent).bps();
         let audio = audio.bps();
+        let guess = if is_fresh { estimate } else { 0 };
         Self {
             entries,
             budget,
@@ -81,7 +83,7 @@ impl<'a> Plan<'a> {
             reserve: share(config.reserve),
             // Audio is never refused: a budget that it exceeds leaves no picture.
             left: budget.saturating_sub(audio),
-            headroom: estimate.saturating_sub(budget.max(audio)),
+            headroom: estimate.saturating_sub(budget.max(audio)) + guess,
             audio,
         }
     }

@@ -48,7 +48,7 @@ pub(super) struct Session {
     repeats: u64,
     demand: Demand,
     demanded: Option<Duration>,
-    allocator: Allocator,
+    pub(super) allocator: Allocator,
     /// What it gets.
     given: Allocation,
     /// It needs a new allocation then.

@@ -250,6 +250,7 @@ impl<P: Payload> Forwarder<P> {
         let first = !core::mem::replace(&mut state.received, true);
         if let (true, Some(state)) = (first, self.sessions.get_mut(&session)) {
             state.began = Some(now);
+            state.allocator.begins(now);
         }
         let tracks: Vec<_> = self.tracks.keys().copied().collect();
         for id in tracks {

@@ -304,6 +304,34 @@ fn what_was_measured_counts_for_more_than_what_was_said() {
     assert_eq!(short(&allocation), ["2.2"]);
 }
 
+/// A track of one large layer takes more than is believed of a path that nothing is known of.
+#[test]
+fn who_has_just_come_sees_somebody_though_the_estimate_is_a_guess() {
+    let (mut allocator, mut rungs) = (Allocator::new(Config::default()), Vec::new());
+    ladder(
+        &Shape::default(),
+        |_, _| Some(Bitrate::from_kbps(1_400)),
+        &mut rungs,
+    );
+    let wanted = |id| Wanted {
+        track: TrackId(id),
+        class: Class::Visible,
+        width_px: 640,
+        height_px: 360,
+        rungs: &rungs,
+    };
+    let wanted = [wanted(1), wanted(2)];
+    let run = |allocator: &mut Allocator, at| {
+        let estimate = Some(Bitrate::from_kbps(1_000));
+        short(&allocator.run(ms(at), estimate, Bitrate::ZERO, &wanted))
+    };
+    assert_eq!(run(&mut allocator, 0), ["-", "-"]);
+    allocator.begins(ms(10));
+    assert_eq!(run(&mut allocator, 10), ["0.0", "-"]);
+    assert_eq!(run(&mut allocator, 1_009), ["0.0", "-"]);
+    assert_eq!(run(&mut allocator, 1_010), ["-", "-"], "it did not fit");
+}
+
 /// Of classes above and below one another, each with room that it gets late.
 #[test]
 fn nothing_changes_while_nothing_happens() {
