@@ -9,12 +9,15 @@ import { look, of, report, type Report, until } from "../lib/tracks.ts";
 /** The lightest codec for a large picture on a busy machine. */
 const LIGHT = { codec: "avc1.42e01f" };
 
+/** Patience, no bound: where a test of the path meets a busy machine, the next comes after ten seconds and more. */
+const PATIENCE_MS = 45_000;
+
 let server: Server;
 let ada: Person;
 let ben: Person;
 let link: string;
 
-test.describe.configure({ mode: "serial" });
+test.describe.configure({ mode: "serial", timeout: 180_000 });
 
 test.beforeAll(async () => {
   server = await Server.start();
@@ -42,8 +45,7 @@ test("a camera has three layers: a small tile gets the small one, a large tile t
   await ben.goIn(link, "Ben", LIGHT);
   const { page } = ben;
   const sees = async (height: number): Promise<void> => {
-    // Patience, no bound: where a test of the path meets a busy machine, the next comes after ten seconds and more.
-    const took = await until(ben, 60_000, (now) => of(now, "Ada", "camera")?.height === height);
+    const took = await until(ben, PATIENCE_MS, (now) => of(now, "Ada", "camera")?.height === height);
     console.log(`${height} lines after ${took.toFixed(0)} ms`);
   };
   await page.setViewportSize({ width: 420, height: 420 });
@@ -107,7 +109,8 @@ test("several screens and cameras are seen at once, and each stops by itself", a
   await expect(ben.tile("Another camera of Ada")).toHaveCount(1);
   // The camera, another one and two screens.
   const pictures = ({ received }: Report) => received.filter((one) => one.kind === "video" && one.decoded > 0);
-  await until(ben, 15_000, (now) => pictures(now).length === 4);
+  const took = await until(ben, PATIENCE_MS, (now) => pictures(now).length === 4);
+  console.log(`four pictures of one person after ${took.toFixed(0)} ms`);
   await page.getByRole("button", { name: "Stop: You are sharing your screen" }).first().click();
   await expect(ben.tile("Ada is sharing a screen")).toHaveCount(1);
   await page.getByRole("button", { name: "Stop: Your other camera" }).click();

@@ -118,6 +118,14 @@ export class Meeting {
     this.#changed();
   }
 
+  /**
+   * Asks the browser for its codecs, which holds this thread up for a tenth of a second: where
+   * somebody waits for a picture, after it. To be called before devices are opened.
+   */
+  learnCodecs(): void {
+    this.#own.learn();
+  }
+
   /** Offers a captured track to the others; the number returned stands for it here. */
   publish(source: Source, track: MediaStreamTrack, options: { muted?: boolean } = {}): number {
     return this.#own.publish(source, track, options.muted ?? false);
@@ -263,7 +271,6 @@ export class Meeting {
     switch (message.type) {
       case "state":
         this.#state = message.state;
-        if (message.state.links.signal === "up") this.#own.learn();
         this.#own.follow(message.state);
         this.#show();
         if (message.state.phase === "lobby" || message.state.phase === "joined") void this.#openPlayer();

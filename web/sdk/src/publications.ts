@@ -56,7 +56,7 @@ export class Publications {
     this.#first = codec;
   }
 
-  /** Asks the browser for its codecs, once: not before the way is open, for that takes processors from what a join waits for. */
+  /** Asks the browser for its codecs, once. */
   learn(): void {
     if (this.#asked) return;
     this.#asked = true;
@@ -78,7 +78,6 @@ export class Publications {
   }
 
   publish(source: Source, track: MediaStreamTrack, muted: boolean): number {
-    // In the lobby there is nothing to hold up, and the click may come before the way is open.
     this.learn();
     const handle = this.#newNumber();
     const offer: TrackOffer = { handle, source, codec: "opus", muted, label: "" };

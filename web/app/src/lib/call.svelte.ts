@@ -56,8 +56,9 @@ export interface CallView {
 /** A seat that cannot be taken again is no reason to stay outside. */
 const SEAT_GONE = new Set(["resume_unknown", "seat_expired", "token_expired", "token_invalid"]);
 
-/** Own devices wait so long for the first picture of somebody else. */
+/** Own devices wait so long for the first picture of somebody else, and so long after it: until it is on the screen. */
 const PICTURE_MS = 1000;
+const SHOWN_MS = 150;
 
 export class Call implements CallView {
   snapshot = $state.raw<Snapshot>()!;
@@ -101,16 +102,22 @@ export class Call implements CallView {
 
   /** For the lobby at once; without one not before the first picture, since opening devices holds it up. */
   #beginDevices(): void {
-    if (this.#devicesAsked || this.#wishes.devicesOff) return;
+    if (this.#devicesAsked) return;
     this.#devicesAsked = true;
-    void this.devices.begin();
+    this.#meeting.learnCodecs();
+    if (!this.#wishes.devicesOff) void this.devices.begin();
   }
 
   /** Where there is no picture to wait for, now; where one does not come, after a moment. */
   #beginDevicesSoon({ participants }: Snapshot): void {
     const shows = participants.some(({ me, tracks }) => !me && tracks.some((it) => it.kind === "video" && !it.muted));
-    if (shows) this.#devicesTimer = setTimeout(() => this.#beginDevices(), PICTURE_MS);
+    if (shows) this.#beginDevicesIn(PICTURE_MS);
     else this.#beginDevices();
+  }
+
+  #beginDevicesIn(ms: number): void {
+    clearTimeout(this.#devicesTimer);
+    this.#devicesTimer = setTimeout(() => this.#beginDevices(), ms);
   }
 
   get stage(): Stage {
@@ -197,7 +204,7 @@ export class Call implements CallView {
 
   attachVideo(track: number, canvas: HTMLCanvasElement, drawn: () => void): AttachedVideo {
     return this.#meeting.attachVideo(track, canvas, () => {
-      this.#beginDevices();
+      if (!this.#devicesAsked) this.#beginDevicesIn(SHOWN_MS);
       drawn();
     });
   }
