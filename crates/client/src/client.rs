@@ -12,6 +12,7 @@ use darktower_wire::media::AudioLevel;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::api::Api;
 use crate::encoders::{self, Asked, Encoders};
 use crate::shell;
 
@@ -136,6 +137,8 @@ pub(crate) enum Wish {
     },
     KeyFrame(TrackId),
     State(oneshot::Sender<State>),
+    /// Ask here where the meeting is, when no controller that is known answers.
+    Api(Api),
     /// End the task, and say when it has ended.
     End(oneshot::Sender<()>),
     /// The same without a farewell.
@@ -210,6 +213,13 @@ impl Client {
     /// Any other wish: subscribe, remove somebody, end the meeting.
     pub async fn wish(&self, command: Command) -> Result<(), Gone> {
         self.send(Wish::Command(command)).await
+    }
+
+    /// Where no controller that is known has the meeting any more, asks this API where it is, and goes there. Without
+    /// it, [`Notice::LookUp`](crate::Notice::LookUp) is for the program to answer by
+    /// [`Command::Found`](crate::Command::Found).
+    pub async fn look_up_at(&self, api: Api) -> Result<(), Gone> {
+        self.send(Wish::Api(api)).await
     }
 
     /// A decoder lost its way in somebody's track and needs a key frame.

@@ -4,16 +4,23 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use darktower_participant::{Command, Encoded, Input, Link, Output, Participant, Phase, State};
+use darktower_participant::{
+    Access, Command, Encoded, Event as Notice, Input, Link, Output, Participant, Phase, State,
+};
 use darktower_wire::Code;
 use darktower_wire::ids::ParticipantId;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::api::Api;
 use crate::client::{Chunk, Event, Frame, LEAVE_WITHIN, Wish};
 use crate::encoders;
 use crate::link::{LinkEnd, News};
 use crate::stream::Opening;
+
+/// How long the API may take to say where the meeting is.
+const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 
 /// News of the links on the way to the core; readers wait where it is full.
 const INBOX: usize = 512;
@@ -32,6 +39,9 @@ pub(crate) struct Shell {
     phase: Phase,
     /// Events that nobody had room for.
     missed: u64,
+    /// Where it is asked which controller has the meeting.
+    api: Option<Api>,
+    lookup: JoinSet<Option<Access>>,
 }
 
 impl Shell {
@@ -55,6 +65,8 @@ impl Shell {
             owners: BTreeMap::new(),
             phase: Phase::Idle,
             missed: 0,
+            api: None,
+            lookup: JoinSet::new(),
         }
     }
 
@@ -105,6 +117,12 @@ impl Shell {
                     self.heard(link, news);
                 }
             }
+            Some(found) = self.lookup.join_next() => {
+                if let Ok(Some(access)) = found {
+                    let access = Box::new(access);
+                    self.tell(Input::Command(Command::Found { access }));
+                }
+            }
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 self.tell(Input::Tick);
             }
@@ -119,6 +137,7 @@ impl Shell {
                 // Nobody may wait for it any more.
                 let _ = answer.send(self.core.state());
             }
+            Wish::Api(api) => self.api = Some(api),
             Wish::Chunk { handle, chunk } => self.encoded(handle, &chunk),
             Wish::End(_) | Wish::Vanish(_) => {}
         }
@@ -270,6 +289,9 @@ impl Shell {
                 } => self.encoders.of(handle).encode(layer, target_bps),
                 Output::Changed => changed = true,
                 Output::Event(notice) => {
+                    if notice == Notice::LookUp {
+                        self.look_up();
+                    }
                     let at = self.origin.elapsed();
                     self.event(Event::Notice { notice, at });
                 }
@@ -277,6 +299,22 @@ impl Shell {
         }
         if changed {
             self.show();
+        }
+    }
+
+    /// Asks which controller has the meeting now. In vain, the core wants it again.
+    fn look_up(&mut self) {
+        let (Some(api), Some(meeting)) = (self.api.clone(), self.core.state().meeting) else {
+            return;
+        };
+        if self.lookup.is_empty() {
+            self.lookup.spawn(async move {
+                let asked = timeout(LOOKUP_WITHIN, api.lookup(&meeting.code, None)).await;
+                asked
+                    .ok()?
+                    .inspect_err(|error| tracing::info!(%error, "could not look the meeting up"))
+                    .ok()
+            });
         }
     }
 

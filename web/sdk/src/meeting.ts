@@ -1,4 +1,4 @@
-import type { Access } from "./api.ts";
+import { type Access, lookup } from "./api.ts";
 import { Player } from "./audio/player.ts";
 import { withSuccessors } from "./demand.ts";
 import { code as codes } from "./error.ts";
@@ -6,6 +6,9 @@ import type { Command, Mark, ToPage, ToWorker, View, WorkerStats } from "./messa
 import { Publications } from "./publications.ts";
 import { idleState, type CoreState, type Snapshot, type Source } from "./snapshot.ts";
 import { Views } from "./views.ts";
+
+/** How long the API may take to say where the meeting is. */
+const LOOKUP_MS = 5000;
 
 export interface MeetingOptions {
   /** The codec to publish video with, as long as the others decode it and the machine keeps up (measurements). */
@@ -39,6 +42,8 @@ export class Meeting {
   #latencyTimer: ReturnType<typeof setInterval> | undefined;
   #state: CoreState = idleState;
   #speaking: string[] = [];
+  #code: string | null = null;
+  #lookingUp = false;
   #snapshot: Snapshot;
   #views: View[] | null = null;
   #demand = "";
@@ -96,6 +101,7 @@ export class Meeting {
   enter(access: Access, options: { linkSecret: string | null; resume?: string | null }): void {
     const asked = { access, link_secret: options.linkSecret, traceparent: this.#traceparent() };
     const resume = options.resume ?? null;
+    this.#code = access.meeting.code;
     if (resume === null) this.#command({ do: "enter", ...asked });
     else {
       this.#own.announce();
@@ -295,9 +301,25 @@ export class Meeting {
         this.#marks[message.name] ??= message.at;
         return;
       case "event":
+        if (message.event["type"] === "look_up") void this.#lookUp();
         return;
       case "fatal":
         return this.#broken(message.detail);
+    }
+  }
+
+  /** Asks which controller has the meeting now, where none that is known answers; the core asks again where it is in vain. */
+  async #lookUp(): Promise<void> {
+    if (this.#code === null || this.#lookingUp) return;
+    this.#lookingUp = true;
+    try {
+      const traceparent = this.#traceparent();
+      const access = await lookup(this.#code, { signal: AbortSignal.timeout(LOOKUP_MS), traceparent });
+      this.#command({ do: "found", access });
+    } catch (error) {
+      console.warn("the meeting could not be looked up again", error);
+    } finally {
+      this.#lookingUp = false;
     }
   }
 

@@ -50,6 +50,7 @@ export type AudioInput = { readable: ReadableStream<AudioData> } | { port: Messa
 export type Command =
   | { do: "enter"; access: Access; link_secret: string | null; traceparent: string }
   | { do: "resume"; resume: string; access: Access; link_secret: string | null; traceparent: string }
+  | { do: "found"; access: Access }
   | { do: "join"; name: string; tracks: TrackOffer[]; traceparent: string }
   | { do: "publish"; track: TrackOffer }
   | { do: "unpublish"; handle: number }

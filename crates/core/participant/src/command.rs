@@ -37,6 +37,12 @@ pub enum Command {
         #[serde(default)]
         traceparent: String,
     },
+    /// The API's answer to [`Event::LookUp`](crate::Event::LookUp): which controller
+    /// has the meeting now. Its tokens are not used.
+    Found {
+        /// The API's answer.
+        access: Box<Access>,
+    },
     /// Join under a name, with tracks to publish at once.
     Join {
         /// 1 to 64 characters.

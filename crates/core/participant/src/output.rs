@@ -138,7 +138,7 @@ pub enum Output {
     Event(Event),
 }
 
-/// Something to tell the person once.
+/// Something to tell the program, or the person, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
@@ -159,6 +159,11 @@ pub enum Event {
         /// Name.
         name: String,
     },
+    /// No controller that is known lets this end back to its seat: ask the API for
+    /// the meeting again, and say its answer by
+    /// [`Command::Found`](crate::Command::Found). Where it names none there is
+    /// nothing to say; this comes again.
+    LookUp,
     /// The key group went on to another epoch.
     Epoch {
         /// Which.

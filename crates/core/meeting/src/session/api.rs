@@ -105,6 +105,9 @@ pub enum Input {
         /// The close code.
         code: Option<Code>,
     },
+    /// The API was asked again and named a controller: from now on that is the one
+    /// that [`Output::Connect`] without a `to` means.
+    Found,
     /// A message came.
     Message(ServerMessage),
     /// The deadline passed.
@@ -151,6 +154,10 @@ pub enum Output {
         /// The close code.
         code: Code,
     },
+    /// None of the controllers that are known let this end in: ask the API which
+    /// has the meeting. Answer with [`Input::Found`], or with nothing where it
+    /// names none; it is asked for again.
+    LookUp,
     /// Send a message.
     Send(ClientMessage),
     /// [`super::Session::state`] differs from before.

@@ -155,6 +155,13 @@ impl Connection {
         self.stage = Stage::Waiting(now + self.jittered(wait));
     }
 
+    /// The next attempt comes without its wait; if that fails, the waits go on as before.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        if let Stage::Waiting(at) = &mut self.stage {
+            *at = now.min(*at);
+        }
+    }
+
     /// How long an attempt that begins may take.
     pub(super) fn allow(&mut self, patience: Duration) {
         self.patience = patience;

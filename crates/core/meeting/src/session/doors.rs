@@ -38,6 +38,18 @@ impl Doors {
         }
     }
 
+    /// Each was tried once more, and none let this end in.
+    pub(super) fn are_all_shut(&self) -> bool {
+        self.tried > 0 && self.tried.is_multiple_of(self.others.len() + 1)
+    }
+
+    /// The API named one anew: it comes first.
+    pub(super) fn found(&mut self) {
+        self.here = None;
+        self.tried = 0;
+        self.past_here = false;
+    }
+
     /// Whether there is anywhere else to go.
     pub(super) fn is_choice(&self) -> bool {
         !self.others.is_empty()
@@ -108,6 +120,23 @@ mod tests {
         doors.leave_here();
         let turns: Vec<_> = (0..4).map(|_| next(&mut doors)).collect();
         assert_eq!(turns, ["b", "c", "api", "b"]);
+    }
+
+    #[test]
+    fn when_all_are_shut_the_one_that_is_found_comes_first() {
+        let mut doors = Doors::default();
+        doors.told(elsewhere(&["b"], true));
+        next(&mut doors);
+        doors.proved();
+        doors.leave_here();
+        let shut: Vec<_> = (0..4)
+            .map(|_| (next(&mut doors), doors.are_all_shut()))
+            .map(|(_, shut)| shut)
+            .collect();
+        assert_eq!(shut, [false, true, false, true]);
+        doors.found();
+        assert!(!doors.are_all_shut());
+        assert_eq!([next(&mut doors), next(&mut doors)], ["api", "b"]);
     }
 
     #[test]

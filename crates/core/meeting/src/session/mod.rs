@@ -114,6 +114,7 @@ impl Session {
             Input::Connected => self.connected(now),
             Input::Disconnected { code } => self.disconnected(now, code),
             Input::Message(message) => self.message(now, message),
+            Input::Found => self.found(now),
             Input::Tick => {}
             command if !self.state.phase.is_final() => self.command(now, command),
             _ => {}
@@ -221,7 +222,11 @@ impl Session {
                 );
             }
             Input::Key(said) => self.key_said(said),
-            Input::Connected | Input::Disconnected { .. } | Input::Message(_) | Input::Tick => {}
+            Input::Connected
+            | Input::Disconnected { .. }
+            | Input::Found
+            | Input::Message(_)
+            | Input::Tick => {}
         }
     }
 
@@ -372,7 +377,19 @@ impl Session {
             };
             self.give_up_at = patience.map(|patience| now + patience);
         }
+        // Only with a seat: the token of another lookup would be for another participant.
+        if self.state.phase == Phase::Reconnecting && self.doors.are_all_shut() {
+            self.outputs.push_back(Output::LookUp);
+        }
         self.connection.lost(now, &self.config);
+    }
+
+    /// The API named a controller: the next attempt goes there, at once.
+    fn found(&mut self, now: Duration) {
+        if self.state.phase == Phase::Reconnecting {
+            self.doors.found();
+            self.connection.hurry(now);
+        }
     }
 
     /// It is over. With `told`, the connection closes when that was answered.

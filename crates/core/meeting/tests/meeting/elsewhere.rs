@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use darktower_meeting::meeting;
-use darktower_meeting::session::Phase;
+use darktower_meeting::session::{self, Phase};
 use darktower_wire::Code;
 use darktower_wire::signal::Controller;
 use darktower_wire::token::Role;
@@ -93,6 +93,34 @@ fn doors_are_tried_in_turn_until_one_opens() {
     world.until(|world| world.phase(0) == Phase::Joined);
     world.run(ms(500));
     world.assert_settled();
+}
+
+#[test]
+fn where_every_door_is_shut_the_api_is_asked_again_and_again() {
+    let mut world = with_others(1);
+    world.ends[0].cut = true;
+    world.until(|world| world.ends[0].lookups == 1);
+    assert_eq!(world.ends[0].doors, ["", "", "b", "c"]);
+    world.until(|world| world.ends[0].lookups == 2);
+    assert_eq!(world.ends[0].doors[4..], ["", "b", "c"]);
+    world.ends[0].cut = false;
+    world.say(0, session::Input::Found);
+    let began = world.now;
+    world.until(|world| world.phase(0) == Phase::Joined);
+    assert!(world.now - began < ms(200), "{:?}", world.now - began);
+    assert_eq!(world.ends[0].doors[7..], [""]);
+    world.run(ms(500));
+    world.assert_settled();
+}
+
+#[test]
+fn who_is_in_no_meeting_does_not_ask_the_api_again() {
+    let mut world = World::new(10);
+    let end = world.add(Role::Guest);
+    world.ends[end].cut = true;
+    world.say(end, session::Input::EnterLobby);
+    world.until(|world| world.phase(end) == Phase::Failed);
+    assert_eq!(world.ends[end].lookups, 0);
 }
 
 #[test]

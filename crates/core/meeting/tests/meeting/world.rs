@@ -48,6 +48,8 @@ pub(crate) struct End {
     pub(crate) founds: u32,
     /// Where it connected to, attempt by attempt; empty for the API's controller.
     pub(crate) doors: Vec<String>,
+    /// How often it wanted the API to be asked again.
+    pub(crate) lookups: u32,
 }
 
 pub(crate) struct World {
@@ -126,6 +128,7 @@ impl World {
             assigned: Vec::new(),
             founds: 0,
             doors: Vec::new(),
+            lookups: 0,
         });
         n
     }
@@ -346,6 +349,7 @@ impl World {
                     self.ends[n].refused.push((what, code));
                 }
                 session::Output::MediaAssigned(assigned) => self.ends[n].assigned.push(assigned),
+                session::Output::LookUp => self.ends[n].lookups += 1,
                 session::Output::Changed | session::Output::Published { .. } => {}
             }
         }

@@ -323,6 +323,15 @@ impl Attendance {
             Command::End => Told::EndMeeting,
             Command::Leave => Told::Leave,
             Command::Show { views } => return self.show(now, &views),
+            Command::Found { access } => {
+                if access.meeting.id != self.access.meeting.id {
+                    return;
+                }
+                // Its tokens are for another participant; the way is for everybody.
+                self.access.signal.url = access.signal.url;
+                self.access.signal.certificate_sha256 = access.signal.certificate_sha256;
+                Told::Found
+            }
             // Those begin an attendance; this one has begun.
             Command::Enter { .. } | Command::Resume { .. } => return,
         };

@@ -77,6 +77,7 @@ impl Attendance {
                     code,
                 });
             }
+            session::Output::LookUp => self.outputs.push_back(Output::Event(Event::LookUp)),
             session::Output::Send(mut message) => {
                 message.traceparent.clone_from(&self.traceparent);
                 self.outputs.push_back(Output::Write {

@@ -8,6 +8,8 @@ use darktower_wire::signal::{
 use super::*;
 use crate::access::{Door, KeyFacts, MeetingFacts};
 use crate::command::TrackSource;
+use crate::output::Event;
+use darktower_wire::Code;
 
 const MEETING: MeetingId = MeetingId([7; 16]);
 const WALL: u64 = 1_790_000_000_000;
@@ -268,6 +270,69 @@ fn a_refused_join_goes_out_again_with_another_commit() {
     let (_, second) = join(&mut attendance);
     assert_eq!(second, ahead);
     assert_ne!(second, first);
+}
+
+/// Says that the signalling link is gone, and where the next attempt goes, once it is due.
+fn next_attempt(attendance: &mut Attendance, now: &mut Duration) -> (bool, String) {
+    let input = Input::LinkDown {
+        link: Link::Signal,
+        code: Code::ConnectionLost,
+    };
+    attendance.handle(*now, WALL, input);
+    let is_asked = outputs(attendance).contains(&Output::Event(Event::LookUp));
+    for _ in 0..20 {
+        *now += Duration::from_millis(500);
+        attendance.handle(*now, WALL, Input::Tick);
+        for output in outputs(attendance) {
+            if let Output::Connect {
+                link: Link::Signal,
+                url,
+                ..
+            } = output
+            {
+                return (is_asked, url.0);
+            }
+        }
+    }
+    panic!("it does not connect");
+}
+
+#[test]
+fn a_seat_is_taken_again_at_the_controller_that_another_lookup_names() {
+    let mut elsewhere = Elsewhere::new();
+    let mut attendance = elsewhere.enter();
+    click(&mut attendance);
+    link_up(&mut attendance);
+    let (request, commit) = join(&mut attendance);
+    elsewhere.0.process(&commit.commit, WALL).unwrap();
+    let joined = Joined {
+        resume_token: vec![9; 64].into(),
+        ..accepted()
+    };
+    told(
+        &mut attendance,
+        request,
+        server_message::Body::Joined(joined),
+    );
+    let mut now = NOW;
+    let (asked, _) = next_attempt(&mut attendance, &mut now);
+    assert!(!asked, "only the connection is lost");
+    let (asked, url) = next_attempt(&mut attendance, &mut now);
+    assert!(asked);
+    assert!(url.starts_with("https://127.0.0.1/v1?resume="));
+
+    let mut access = elsewhere.access();
+    access.participant_id = ParticipantId([3; 16]);
+    access.signal.url = "https://127.0.0.2/v1".into();
+    let access = Box::new(access);
+    let found = Input::Command(Command::Found { access });
+    attendance.handle(now, WALL, found);
+    let (_, url) = next_attempt(&mut attendance, &mut now);
+    assert!(url.starts_with("https://127.0.0.2/v1?resume="));
+    assert_eq!(
+        attendance.state().me.unwrap().id,
+        ParticipantId([2; 16]).to_string()
+    );
 }
 
 #[test]
