@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gaps::Gaps;
+use crate::system::Ways;
 
 /// Joining takes no longer.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -60,7 +61,12 @@ pub(crate) struct Identity {
 
 impl Meeting {
     /// Creates a meeting in which everybody sees everybody.
-    pub(crate) async fn begin(server: &str, people: usize, films: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn begin(
+        server: &str,
+        ways: &Ways,
+        people: usize,
+        films: bool,
+    ) -> anyhow::Result<Self> {
         let api = Api::new(server)?;
         let wanted = CreateMeeting {
             key_in_link: Some(false),
@@ -72,7 +78,7 @@ impl Meeting {
             people: Vec::new(),
         };
         for number in 0..people {
-            let person = Person::join(server, &meeting.code, number, films).await?;
+            let person = Person::join(server, ways, &meeting.code, number, films).await?;
             meeting.people.push(person);
         }
         for person in &meeting.people {
@@ -129,9 +135,25 @@ fn authority(url: &str) -> anyhow::Result<SocketAddr> {
 }
 
 impl Person {
-    async fn join(server: &str, code: &str, number: usize, films: bool) -> anyhow::Result<Self> {
-        let access = Api::new(server)?.lookup(code, None).await?;
-        let (client, events) = Client::enter(access, None);
+    async fn join(
+        server: &str,
+        ways: &Ways,
+        code: &str,
+        number: usize,
+        films: bool,
+    ) -> anyhow::Result<Self> {
+        let api = Api::new(server)?;
+        let mut access = api.lookup(code, None).await?;
+        let (signal, media) = (
+            authority(&access.signal.url)?,
+            authority(&access.media.url)?,
+        );
+        if let Some(way) = ways.to(signal) {
+            let (signal, way) = (signal.to_string(), way.to_string());
+            access.signal.url = access.signal.url.replacen(&signal, &way, 1);
+        }
+        let (client, events) = Client::enter_via(access, None, String::new(), ways.to(media));
+        client.look_up_at(api).await?;
         let speaks = films && number < SPEAKERS;
         let mut offers: Vec<_> = films.then(camera).into_iter().collect();
         offers.extend(speaks.then(microphone_offer));

@@ -64,7 +64,7 @@ pub(crate) async fn row(
     let (count, people) = row.crowd.unwrap_or((arguments.meetings, arguments.people));
     let films = row.crowd.is_none();
     for _ in 0..count {
-        meetings.push(Meeting::begin(&system.api(), people, films).await?);
+        meetings.push(Meeting::begin(&system.api(), &system.ways(), people, films).await?);
     }
     let quiet = match arguments.untimed {
         true => QUIET_UNTIMED,

@@ -1,11 +1,12 @@
 //! The processes: a state store, two global controllers, three meeting controllers, three media handlers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use darktower_cluster_tests::{Process, address};
 use darktower_link::relay::{Config, Relay};
-use darktower_servers::{Port, Postgres, Redis, RedisCluster};
+use darktower_servers::{Postgres, Redis, RedisCluster};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -16,6 +17,17 @@ const GLOBALS: usize = 2;
 const CONTROLLERS: usize = 3;
 const HANDLERS: usize = 3;
 
+/// Relays by the address that they lead to.
+#[derive(Debug, Default)]
+pub(crate) struct Ways(BTreeMap<SocketAddr, SocketAddr>);
+
+impl Ways {
+    /// Where a participant reaches the service at `addr`, if not there.
+    pub(crate) fn to(&self, addr: SocketAddr) -> Option<SocketAddr> {
+        self.0.get(&addr).copied()
+    }
+}
+
 /// One process and where participants reach it.
 pub(crate) struct Node {
     pub(crate) process: Process,
@@ -23,8 +35,6 @@ pub(crate) struct Node {
     /// The way from the participants to it, where that is a relay; and from it to the state store.
     wire: Option<Relay>,
     store: Option<Relay>,
-    /// Kept as long as it listens there.
-    _port: Option<Port>,
 }
 
 enum State {
@@ -112,39 +122,25 @@ impl System {
         if let Some(database) = &self.database {
             settings.push(("DARKTOWER_DATABASE__URL", database.clone()));
         }
-        // Who is reached through a relay has to say where that is before it listens, so its port is chosen here.
-        let (mut wire, mut port) = (None, None);
-        let mut listen = ANY.to_owned();
-        if self.ground == Ground::Relays && role != "global" {
-            let own = Port::take();
-            let to = SocketAddr::from(([127, 0, 0, 1], own.number()));
-            let relay = Relay::start(Config::new(to))?;
-            let public = format!("https://{}/v1/{door}", relay.addr());
-            let name = match role {
-                "meeting" => "DARKTOWER_MEETING__PUBLIC_URL",
-                _ => "DARKTOWER_MEDIA__PUBLIC_URL",
-            };
-            settings.push((name, public));
-            listen = to.to_string();
-            (wire, port) = (Some(relay), Some(own));
-        }
-        settings.push(("DARKTOWER_MEETING__LISTEN", listen.clone()));
-        settings.push(("DARKTOWER_MEDIA__LISTEN", listen));
+        settings.push(("DARKTOWER_MEETING__LISTEN", ANY.to_owned()));
+        settings.push(("DARKTOWER_MEDIA__LISTEN", ANY.to_owned()));
         let settings: Vec<_> = settings
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let mut process = Process::start(&[role], self.directory.path(), &settings);
         let ready = process.ready();
-        let addr = wire
-            .as_ref()
-            .map_or_else(|| address(&ready, door), Relay::addr);
+        let addr = address(&ready, door);
+        // The services reach one another past it: it is the participants' network that fails.
+        let wire = match self.ground == Ground::Relays && role != "global" {
+            true => Some(Relay::start(Config::new(addr))?),
+            false => None,
+        };
         Ok(Node {
             process,
             addr,
             wire,
             store,
-            _port: port,
         })
     }
 
@@ -159,6 +155,13 @@ impl System {
         globals
             .map(|node| format!("http://{}", node.addr))
             .collect()
+    }
+
+    /// The ways of participants to those that they reach through a relay.
+    pub(crate) fn ways(&self) -> Ways {
+        let nodes = self.controllers.iter().chain(&self.handlers);
+        let relayed = nodes.filter_map(|node| Some((node.addr, node.wire.as_ref()?.addr())));
+        Ways(relayed.collect())
     }
 
     fn wires(&self) -> impl Iterator<Item = &Relay> {
