@@ -235,7 +235,7 @@ async fn who_never_authenticates_is_closed_within_two_seconds() {
     let invitation = house.meeting().await;
     let mut company = Company::new(&house, &invitation).await;
     let endpoint = silent(&house.certs);
-    let waits = [house.meeting.addr, house.media.addr].map(|addr| {
+    let waits = [house.signal(), house.media.addr].map(|addr| {
         let endpoint = endpoint.clone();
         async move {
             let begun = Instant::now();

@@ -25,9 +25,10 @@ pub(crate) struct House {
     pub(crate) api: Api,
     pub(crate) url: String,
     pub(crate) dir: TempDir,
+    state: Arc<dyn StateStore>,
     _global: global::Running,
     pub(crate) certs: Certs,
-    pub(crate) meeting: meeting::Running,
+    meeting: Option<meeting::Running>,
     pub(crate) media: media::Running,
 }
 
@@ -61,18 +62,7 @@ impl House {
             trust: Default::default(),
         };
         let media = media::start(config, deps).await.unwrap();
-        let config = meeting::Config {
-            listen: any,
-            ..meeting::Config::default()
-        };
-        let deps = meeting::Deps {
-            state: state.clone(),
-            verifier: verifier(),
-            certs: certs.clone(),
-            node: node(),
-            trust: Default::default(),
-        };
-        let meeting = meeting::start(config, deps).await.unwrap();
+        let meeting = controller(&state, &certs).await;
         let config = global::Config {
             http: Some(any),
             https: None,
@@ -85,7 +75,7 @@ impl House {
         let database = SqliteDatabase::open(&file).await.unwrap();
         let deps = global::Deps {
             database: Arc::new(database),
-            state,
+            state: state.clone(),
             certs: Some(certs.clone()),
             metrics: None,
             timing: Timing::default(),
@@ -97,11 +87,25 @@ impl House {
             api: Api::new(&url).unwrap(),
             url,
             dir,
+            state,
             certs,
             _global: global,
-            meeting,
+            meeting: Some(meeting),
             media,
         }
+    }
+
+    /// Where the controller listens.
+    pub(crate) fn signal(&self) -> SocketAddr {
+        self.meeting.as_ref().unwrap().addr
+    }
+
+    /// The controller goes, and another comes that nobody was told of.
+    pub(crate) async fn replace_controller(&mut self) {
+        if let Some(former) = self.meeting.take() {
+            former.stop(Duration::ZERO).await;
+        }
+        self.meeting = Some(controller(&self.state, &self.certs).await);
     }
 
     /// A new meeting whose keys need the link.
@@ -136,6 +140,21 @@ impl House {
         ffmpeg(arguments, &path);
         Arc::new(Clip::open(&path).unwrap())
     }
+}
+
+async fn controller(state: &Arc<dyn StateStore>, certs: &Certs) -> meeting::Running {
+    let config = meeting::Config {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        ..meeting::Config::default()
+    };
+    let deps = meeting::Deps {
+        state: state.clone(),
+        verifier: Arc::new(Verifier::of_registry(state.clone())),
+        certs: certs.clone(),
+        node: NodeId(random_bytes().unwrap()),
+        trust: Default::default(),
+    };
+    meeting::start(config, deps).await.unwrap()
 }
 
 fn ffmpeg(arguments: &str, out: &Path) {

@@ -73,6 +73,7 @@ pub(crate) async fn run(
     })?;
     let (secret, via) = (plan.invitation.secret.clone(), plan.media_via);
     let (client, mut events) = Client::enter_via(access, secret, String::new(), via);
+    client.look_up_at(api).await?;
     let clicked = client.now();
     let clips = plan.clips.iter().map(|clip| offer(clip));
     let camera = plan.camera.then(synthetic::camera_offer);
