@@ -108,11 +108,6 @@ impl LinkEnd {
         self.reporter.generation == generation
     }
 
-    /// Whether it stands or is being opened, and nobody closed it.
-    pub(crate) fn is_open(&self) -> bool {
-        !self.tasks.is_empty()
-    }
-
     pub(crate) fn connect(&mut self, url: String, certificate_sha256: Vec<[u8; 32]>) {
         self.close(Code::ConnectionLost);
         let endpoint = self.endpoint(certificate_sha256);

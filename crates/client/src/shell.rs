@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use darktower_participant::{
-    Access, Command, Encoded, Event as Notice, Input, Link, Output, Participant, Phase, State,
+    Access, Command, Encoded, Event as Notice, Input, Link, LinkState, Output, Participant, Phase,
+    State,
 };
 use darktower_wire::Code;
 use darktower_wire::ids::ParticipantId;
@@ -92,9 +93,9 @@ impl Shell {
         if !is_over(self.phase) {
             self.tell(Input::Command(Command::Leave));
         }
-        // The core closes the link itself, when its leave is answered or was not in time.
+        // The core closes the link itself, when its leave is answered; or opens another to say it.
         let said = async {
-            while self.signal.is_open() {
+            while self.phase != Phase::Idle && self.core.state().links.signal != LinkState::Down {
                 self.next().await;
             }
         };

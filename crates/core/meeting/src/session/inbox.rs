@@ -34,8 +34,8 @@ impl Session {
                 self.state.rtt = now.checked_sub(sent);
             }
             _ if asked == Some(What::Leave) => self.finish(Phase::Left, None, false),
-            _ if self.state.phase.is_final() => {}
             Some(Body::Elsewhere(elsewhere)) => self.elsewhere(now, elsewhere),
+            _ if self.state.phase.is_final() => {}
             Some(body) => self.body(asked, body),
             // A message of a later version that need not be understood.
             None => {}

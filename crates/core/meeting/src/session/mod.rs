@@ -3,6 +3,7 @@
 mod api;
 mod connection;
 mod doors;
+mod farewell;
 mod inbox;
 
 use core::time::Duration;
@@ -19,9 +20,7 @@ pub use api::{
 };
 use connection::{Connection, Need};
 use doors::Doors;
-
-/// How long an ordinary leave waits for its answer.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+use farewell::Farewell;
 
 /// A participant's end of the signalling conversation. See [`Input`] for what it
 /// can be told and [`Output`] for what it decides.
@@ -46,8 +45,10 @@ pub struct Session {
     seat_ttl: Option<Duration>,
     /// Give up then, unless connected.
     give_up_at: Option<Duration>,
-    /// Close then, whether or not the leave was answered.
+    /// The leave that was said should be answered by then.
     leave_by: Option<Duration>,
+    /// Left, and nobody said that it was heard.
+    farewell: Option<Farewell>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,6 +94,7 @@ impl Session {
             seat_ttl: None,
             give_up_at: None,
             leave_by: None,
+            farewell: None,
         }
     }
 
@@ -142,11 +144,10 @@ impl Session {
 
     /// Call [`Session::handle`] with [`Input::Tick`] no later than this.
     pub fn deadline(&self) -> Option<Duration> {
-        if let Some(at) = self.leave_by {
-            return Some(at);
-        }
         let connection = self.connection.deadline(&self.config)?;
-        Some(self.give_up_at.map_or(connection, |at| at.min(connection)))
+        let farewell = self.farewell.as_ref().map(|it| it.until);
+        let others = [self.leave_by, farewell, self.give_up_at];
+        others.into_iter().flatten().chain([connection]).min()
     }
 
     /// The session as it may be shown.
@@ -264,15 +265,6 @@ impl Session {
         self.ask(What::Join, body, false);
     }
 
-    fn leave(&mut self, now: Duration) {
-        let told = self.connection.is_up() && self.join.is_none() && self.is_talking();
-        if told {
-            self.ask(What::Leave, Body::Leave(signal::Leave {}), false);
-            self.leave_by = Some(now + LEAVE_PATIENCE);
-        }
-        self.finish(Phase::Left, None, told);
-    }
-
     fn key_said(&mut self, said: KeySaid) {
         match said {
             KeySaid::Commit(commit) => {
@@ -336,14 +328,14 @@ impl Session {
                 });
                 self.ask(What::Join, body, false);
             }
+            Phase::Left if self.farewell.is_some() => self.leave_again(now),
             Phase::Idle | Phase::Joined | Phase::Left | Phase::Ended | Phase::Failed => {}
         }
     }
 
     fn disconnected(&mut self, now: Duration, code: Option<Code>) {
         if self.state.phase.is_final() {
-            self.leave_by = None;
-            return self.connection.stop();
+            return self.unheard(now, code);
         }
         if !self.connection.is_open() {
             return;
@@ -365,6 +357,9 @@ impl Session {
 
     /// The connection is gone; come back.
     fn lost(&mut self, now: Duration) {
+        if self.state.phase.is_final() {
+            return self.unheard(now, None);
+        }
         self.asked.retain(|_, asked| asked.again.is_some());
         if self.state.phase == Phase::Joined {
             self.state.phase = Phase::Reconnecting;
@@ -407,6 +402,7 @@ impl Session {
             return;
         }
         self.leave_by = None;
+        self.farewell = None;
         self.asked.clear();
         if self.connection.is_open() && code.is_none_or(|code| code == Code::MeetingEnded) {
             self.outputs
@@ -417,9 +413,7 @@ impl Session {
 
     /// Whatever the time demands.
     fn work(&mut self, now: Duration) {
-        if self.leave_by.is_some_and(|at| now >= at) {
-            self.finish(Phase::Left, None, false);
-        }
+        self.work_on_farewell(now);
         if self.give_up_at.is_some_and(|at| now >= at) {
             let seat = self.state.phase == Phase::Reconnecting;
             if self.connection.is_open() {
@@ -439,7 +433,8 @@ impl Session {
                         false => self.config.connect_timeout,
                     });
                     let to = self.doors.next();
-                    let resume = self.state.resume_token.clone();
+                    let farewell = self.farewell.as_ref().map(|it| it.resume.clone());
+                    let resume = farewell.or_else(|| self.state.resume_token.clone());
                     self.outputs.push_back(Output::Connect { resume, to });
                 }
                 Need::Ping => self.say(Body::Ping(signal::Ping {
@@ -450,10 +445,7 @@ impl Session {
                         self.doors.leave_here();
                     }
                     self.disconnect(Code::ConnectionLost);
-                    match self.state.phase.is_final() {
-                        true => self.connection.stop(),
-                        false => self.lost(now),
-                    }
+                    self.lost(now);
                 }
             }
         }

@@ -114,6 +114,47 @@ fn leaving_changes_the_epoch_and_tells_the_others() {
     world.assert_settled();
 }
 
+/// One leaves while nothing comes through, having noticed it or not, and is heard again later.
+fn leave_unheard(away: bool) {
+    let mut world = World::new(10);
+    let [a, b] = [(); 2].map(|()| world.joined(Role::Guest));
+    world.run(ms(200));
+    world.ends[b].cut = true;
+    if away {
+        world.until(|world| world.phase(b) == Phase::Reconnecting);
+    }
+    world.say(b, Input::Leave);
+    assert_eq!(world.phase(b), Phase::Left);
+    world.run(ms(3000));
+    assert_eq!(world.ends[a].session.state().participants.len(), 2);
+    world.heal(b);
+    world.until(|world| world.ends[a].session.state().participants.len() == 1);
+    world.run(ms(500));
+    assert_eq!(world.phase(b), Phase::Left);
+    assert_eq!(world.ends[b].session.deadline(), None, "it is over");
+}
+
+#[test]
+fn who_leaves_into_silence_says_it_when_it_is_heard() {
+    leave_unheard(false);
+}
+
+#[test]
+fn who_leaves_while_away_does_not_hold_its_seat() {
+    leave_unheard(true);
+}
+
+#[test]
+fn a_farewell_that_nobody_can_hear_ends() {
+    let mut world = World::new(10);
+    let a = world.joined(Role::Guest);
+    world.ends[a].cut = true;
+    world.say(a, Input::Leave);
+    world.run(ms(31_000));
+    assert_eq!(world.phase(a), Phase::Left);
+    assert_eq!(world.ends[a].session.deadline(), None);
+}
+
 #[test]
 fn the_next_member_removes_where_the_first_does_not() {
     let mut world = World::new(10);
