@@ -21,15 +21,8 @@ use crate::state::LinkState;
 
 /// Between two pings; the answer also proves that the handler reads.
 const PING_EVERY: Duration = Duration::from_secs(1);
-/// Silence after which the connection counts as lost, where nothing else is heard either: the network may be back
-/// sooner, and the connection with it.
-const DEAD_AFTER: Duration = Duration::from_secs(10);
-/// The same where signalling is heard: it is the connection and not the network. Three pings unanswered.
-const ALONE_AFTER: Duration = Duration::from_secs(3);
-/// Signalling that comes, comes at least so often: the answers to its pings.
-const PATH_FRESH: Duration = Duration::from_millis(1500);
-/// After an outage of both, signalling may only be back first: the connection gets the time of a ping.
-const RESUMED: Duration = Duration::from_millis(1500);
+/// Silence after which the connection counts as lost: three pings unanswered.
+const DEAD_AFTER: Duration = Duration::from_secs(3);
 /// How long one attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waits before the next attempt; the last one repeats.
@@ -95,25 +88,6 @@ enum Phase {
     },
 }
 
-/// What is heard on the other link, and tells of the network.
-#[derive(Debug, Clone, Copy)]
-struct Path {
-    heard: Duration,
-    /// Since when without a pause.
-    since: Duration,
-}
-
-impl Path {
-    /// When a connection is given up on which nothing was heard since `heard`.
-    fn dead_at(path: Option<Self>, heard: Duration) -> Duration {
-        let alone = path
-            .map(|path| (path, (path.since + RESUMED).max(heard + ALONE_AFTER)))
-            .filter(|(path, at)| path.heard + PATH_FRESH >= *at)
-            .map(|(_, at)| at);
-        alone.map_or(heard + DEAD_AFTER, |at| at.min(heard + DEAD_AFTER))
-    }
-}
-
 /// The media connection of one participant.
 pub(crate) struct MediaLink {
     target: Option<Target>,
@@ -124,7 +98,6 @@ pub(crate) struct MediaLink {
     traceparent: String,
     /// What is shown, once the screen has said it; holds over connections.
     demand: Option<Demand>,
-    path: Option<Path>,
     /// What the handler last believed of the path, in bits a second, and when it was last heard.
     carried: Option<(u64, Duration)>,
     /// The handler is another than the one that said so, and was not reached yet.
@@ -141,7 +114,6 @@ impl MediaLink {
             failures: 0,
             traceparent,
             demand: None,
-            path: None,
             carried: None,
             moved: false,
             effects: VecDeque::new(),
@@ -265,15 +237,6 @@ impl MediaLink {
         }
     }
 
-    /// Something came by signalling: the network works.
-    pub(crate) fn path_heard(&mut self, now: Duration) {
-        let since = match self.path {
-            Some(path) if now <= path.heard + PATH_FRESH => path.since,
-            _ => now,
-        };
-        self.path = Some(Path { heard: now, since });
-    }
-
     /// Bytes of the control stream.
     pub(crate) fn control(&mut self, now: Duration, bytes: &[u8]) -> Result<(), Code> {
         self.heard(now);
@@ -322,7 +285,7 @@ impl MediaLink {
             Phase::Waiting { until } => Some(*until),
             Phase::Connecting { since } => Some(*since + CONNECT_TIMEOUT),
             Phase::Up { heard, pinged, .. } => {
-                Some((*pinged + PING_EVERY).min(Path::dead_at(self.path, *heard)))
+                Some((*pinged + PING_EVERY).min(*heard + DEAD_AFTER))
             }
         }
     }
@@ -338,7 +301,7 @@ impl MediaLink {
                 }
             }
             Phase::Up { heard, pinged, .. } => {
-                if now >= Path::dead_at(self.path, *heard) {
+                if now >= *heard + DEAD_AFTER {
                     self.lost(now);
                 } else if now >= *pinged + PING_EVERY {
                     *pinged = now;
@@ -454,43 +417,6 @@ mod tests {
             !next_url(&mut link).contains("carried"),
             "the network may be another"
         );
-    }
-
-    /// A link to `a` that has heard nothing since 0 s, told at each of these times (in ms) that signalling was heard, and
-    /// looked at each 100 ms: when it gives up.
-    fn gives_up(signalling: impl Fn(u64) -> bool) -> Option<u64> {
-        let mut link = MediaLink::new(String::new());
-        link.assigned(s(0), &assignment("https://a/v1/media"));
-        link.up(s(0));
-        (1..=150).map(|step| step * 100).find(|at| {
-            let now = Duration::from_millis(*at);
-            if signalling(*at) {
-                link.path_heard(now);
-            }
-            link.tick(now);
-            std::iter::from_fn(|| link.effect()).any(|it| it == Effect::Close(Code::ConnectionLost))
-        })
-    }
-
-    #[test]
-    fn a_silent_network_is_waited_for() {
-        assert_eq!(gives_up(|_| false), Some(10_000));
-        assert_eq!(
-            gives_up(|at| at < 500),
-            Some(10_000),
-            "signalling fell silent with it"
-        );
-    }
-
-    #[test]
-    fn silence_of_media_alone_is_not_waited_out() {
-        assert_eq!(gives_up(|at| at % 1000 == 0), Some(3_000));
-    }
-
-    #[test]
-    fn after_an_outage_media_may_be_heard_a_little_later_than_signalling() {
-        let back = |at| at >= 8_000 && at % 300 == 0;
-        assert_eq!(gives_up(back), Some(9_600));
     }
 
     #[test]

@@ -34,8 +34,7 @@ pub struct Tuning {
     pub initial_window: u64,
     /// Assumed round-trip time before the first sample: a lost first packet is repeated after three of these.
     pub initial_rtt: Duration,
-    /// A connection on which nothing is heard for this long is dead. At least [`Tuning::keep_alive`] times two. Longer
-    /// than a participant holds on to a silent connection (10 s), so that one that comes back is still there.
+    /// A connection on which nothing is heard for this long is dead. At least [`Tuning::keep_alive`] times two.
     pub idle_timeout: Duration,
     /// A ping after this much silence.
     pub keep_alive: Duration,
@@ -61,7 +60,7 @@ impl Default for Tuning {
             congestion: Congestion::default(),
             initial_window: 64 << 10,
             initial_rtt: Duration::from_millis(100),
-            idle_timeout: Duration::from_secs(12),
+            idle_timeout: Duration::from_secs(6),
             keep_alive: Duration::from_secs(2),
             max_uni_streams: 1024,
             max_bi_streams: 64,

@@ -41,7 +41,7 @@ impl Default for Config {
             ping_every: Duration::from_secs(1),
             suspicious_after: Duration::from_millis(500),
             ping_suspicious_every: Duration::from_millis(250),
-            dead_after: Duration::from_secs(10),
+            dead_after: Duration::from_secs(3),
             peer_gone_after: Duration::from_millis(750),
             connect_timeout: Duration::from_secs(5),
             connect_timeout_choice: Duration::from_secs(2),

@@ -77,7 +77,7 @@ fn a_silent_controller_on_a_working_network_is_given_up_at_once() {
     run_hearing(&mut world, 0, ms(2000));
     assert_eq!(world.ends[0].doors[..2], ["", "b"]);
     world.ends[1].cut = true;
-    world.run(ms(9000));
+    world.run(ms(2000));
     assert_eq!(world.ends[1].doors, [""], "it may as well be the network");
     world.run(ms(1500));
     assert_eq!(world.ends[1].doors[..2], ["", ""]);

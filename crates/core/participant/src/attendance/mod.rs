@@ -202,7 +202,6 @@ impl Attendance {
                 bytes,
                 ..
             } => {
-                self.media.path_heard(now);
                 self.signalled(now, wall, &bytes);
             }
             // The controller opens no streams; a later version might.
