@@ -125,8 +125,8 @@ export class Meeting {
   }
 
   /**
-   * Asks the browser for its codecs, which holds this thread up for a tenth of a second: where
-   * somebody waits for a picture, after it. To be called before devices are opened.
+   * Asks the browser for its codecs, which holds this thread up: where somebody waits for a
+   * picture, after it. To be called before devices are opened.
    */
   learnCodecs(): void {
     this.#own.learn();
