@@ -111,6 +111,32 @@ test("an unknown code and a mistyped one are told in plain words", async () => {
   });
 });
 
+test("who comes by a link asks for nothing that the page brought, and a host asks as the host", async () => {
+  await withPeople(2, async (host, guest) => {
+    const link = await makeMeeting(host, server.url);
+    const asked: string[] = [];
+    for (const { page } of [host, guest])
+      page.on("request", (request) => {
+        if (new URL(request.url()).pathname.startsWith("/api/v1/meetings/")) asked.push(request.method());
+      });
+    const page = await guest.page.goto(link);
+    await guest.page.getByRole("button", { name: "Join", exact: true }).waitFor();
+    expect(page!.headers()["cache-control"]).toBe("no-store");
+    expect(asked).toEqual([]);
+    // Its tokens were for that visit; they are not left lying about.
+    expect(await guest.page.locator("#told").count()).toBe(0);
+
+    await host.page.reload();
+    await host.page.getByLabel("Your name").fill("Host");
+    await host.page.getByRole("button", { name: "Join", exact: true }).click();
+    await host.page.getByRole("button", { name: "Leave meeting" }).waitFor();
+    expect(asked).toEqual(["GET"]);
+    await guest.goIn(link, "Guest");
+    await host.tile("Guest").waitFor();
+    expect(asked).toEqual(["GET"]);
+  });
+});
+
 test("a code without its secret leads to the page that takes the full link", async () => {
   await withPeople(1, async (ada) => {
     const link = await makeMeeting(ada, server.url);

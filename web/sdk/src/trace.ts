@@ -1,6 +1,11 @@
 /** W3C trace context, so that one attendance is one trace from click to frame. */
 export class Trace {
-  readonly #id = hex(16);
+  readonly #id: string;
+
+  /** A new trace, or the one that a `traceparent` belongs to. */
+  constructor(traceparent?: string) {
+    this.#id = traceparent?.split("-")[1] ?? hex(16);
+  }
 
   /** A `traceparent` header with a new span of this trace. */
   traceparent(): string {

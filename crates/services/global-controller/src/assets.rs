@@ -6,6 +6,7 @@ use darktower_wire::Code;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode, Uri};
 use rust_embed::{EmbeddedFile, RustEmbed};
+use serde::Serialize;
 
 use crate::problem::Problem;
 
@@ -26,6 +27,29 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 /// The page of every route of the app.
 pub(crate) async fn page(headers: HeaderMap) -> Response {
     index(&headers, StatusCode::OK)
+}
+
+/// The page of every route, with `told` for its script to read as `#told`. It is for this visitor alone.
+pub(crate) fn page_told(headers: HeaderMap, told: &impl Serialize) -> Response {
+    let page = WebApp::get("index.html").and_then(|page| with_told(&page.data, told));
+    let Some(page) = page else {
+        return index(&headers, StatusCode::OK);
+    };
+    (
+        [(header::CACHE_CONTROL, "no-store")],
+        axum::response::Html(page),
+    )
+        .into_response()
+}
+
+/// `None` where the page has no head to end, or `told` is no JSON.
+fn with_told(page: &[u8], told: &impl Serialize) -> Option<String> {
+    let (head, rest) = std::str::from_utf8(page).ok()?.split_once("</head>")?;
+    // In text a script cannot be ended, nor a comment begun, without this sign.
+    let told = serde_json::to_string(told).ok()?.replace('<', "\\u003c");
+    Some(format!(
+        "{head}<script type=\"application/json\" id=\"told\">{told}</script></head>{rest}"
+    ))
 }
 
 /// A file of the app; else the page with status 404 for a person, a problem for a program.
@@ -125,5 +149,28 @@ fn mime(path: &str) -> &'static str {
         "wav" => "audio/wav",
         "txt" => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_cannot_leave_its_element() {
+        let told = serde_json::json!({ "title": "</script><script>alert(1)</script><!--" });
+        let page = with_told(b"<html><head></head><body></body></html>", &told).unwrap();
+        let (_, inner) = page.split_once("id=\"told\">").unwrap();
+        let (inner, rest) = inner.split_once("</script>").unwrap();
+        assert_eq!(rest, "</head><body></body></html>");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(inner).unwrap(),
+            told
+        );
+    }
+
+    #[test]
+    fn a_page_without_a_head_is_left_as_it_is() {
+        assert_eq!(with_told(b"<p>", &1), None);
     }
 }

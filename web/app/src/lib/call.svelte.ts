@@ -15,6 +15,7 @@ import {
 import { OwnDevices } from "./devices.svelte.ts";
 import { hostKey, keepResume, resumeOf } from "./memory.ts";
 import type { Wishes } from "./place.svelte.ts";
+import { takeTold } from "./told.ts";
 
 export type Stage = "entering" | "link_needed" | "problem" | "lobby" | "meeting" | "left";
 
@@ -69,7 +70,7 @@ export class Call implements CallView {
   readonly devices: OwnDevices;
   readonly directly: boolean;
   readonly #invitation: Invitation;
-  readonly #trace = new Trace();
+  readonly #trace: Trace;
   readonly #abort = new AbortController();
   #trouble = $state.raw<Trouble | null>(null);
   #linkNeeded = $state(false);
@@ -88,6 +89,8 @@ export class Call implements CallView {
     this.#wishes = wishes;
     this.devices = new OwnDevices((...captured) => this.#captured(...captured), wishes.originalSound);
     if (wishes.name !== null) this.devices.rememberName(wishes.name);
+    const told = takeTold(invitation.code);
+    this.#trace = new Trace(told?.traceparent);
     const missing = missingFeatures();
     this.#meeting = this.#newMeeting();
     if (missing.length > 0) {
@@ -96,7 +99,10 @@ export class Call implements CallView {
     }
     if (this.directly) this.#meeting.mark("click");
     const resume = resumeOf(invitation.code);
-    void this.#enter(accessToken, resume);
+    // What the page was told is told to a guest.
+    const isGuest = accessToken === null && hostKey(invitation.code) === null;
+    if (told !== null && isGuest) this.#admitted(told.access, resume);
+    else void this.#enter(accessToken, resume);
     if (!this.directly && resume === null) this.#beginDevices();
   }
 
@@ -246,7 +252,7 @@ export class Call implements CallView {
   }
 
   async #enter(accessToken: string | null, resume: string | null): Promise<void> {
-    const { code, secret } = this.#invitation;
+    const { code } = this.#invitation;
     this.returning = resume !== null;
     try {
       const key = hostKey(code);
@@ -255,18 +261,24 @@ export class Call implements CallView {
         signal: this.#abort.signal,
         ...(accessToken !== null ? { accessToken } : key !== null ? { hostKey: key } : {}),
       });
-      this.access = access;
-      if (access.meeting.key_in_link && secret === null) {
-        this.#linkNeeded = true;
-        return;
-      }
-      this.#meeting.enter(access, { linkSecret: secret, resume });
-      if (this.directly && resume === null) this.join(this.devices.settings.name || "Guest");
+      this.#admitted(access, resume);
     } catch (error) {
       if (this.#abort.signal.aborted) return;
       if (error instanceof MeetingError) this.#trouble = error;
       else this.#trouble = { code: "internal", detail: String(error), retryable: true };
     }
+  }
+
+  #admitted(access: Access, resume: string | null): void {
+    const { secret } = this.#invitation;
+    this.returning = resume !== null;
+    this.access = access;
+    if (access.meeting.key_in_link && secret === null) {
+      this.#linkNeeded = true;
+      return;
+    }
+    this.#meeting.enter(access, { linkSecret: secret, resume });
+    if (this.directly && resume === null) this.join(this.devices.settings.name || "Guest");
   }
 
   #changed(snapshot: Snapshot): void {

@@ -1,5 +1,7 @@
 //! Meetings: created, joined, ended.
 
+use std::net::IpAddr;
+
 use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -114,8 +116,27 @@ pub(super) async fn join(
     Path(name): Path<String>,
     Bearer(bearer): Bearer,
 ) -> Result<Response, Problem> {
+    let visit = Visit { trace, peer, host };
+    let answer = admit(&shared, visit, &name, bearer).await?;
+    Ok((PRIVATE, axum::Json(answer)).into_response())
+}
+
+/// Who comes, from where, asking which host.
+pub(super) struct Visit {
+    pub(super) trace: TraceContext,
+    pub(super) peer: IpAddr,
+    pub(super) host: Option<String>,
+}
+
+/// What [`join`] says.
+pub(super) async fn admit(
+    shared: &Shared,
+    Visit { trace, peer, host }: Visit,
+    name: &str,
+    bearer: Option<Claims>,
+) -> Result<shapes::Join, Problem> {
     shared.limits.lookup(peer).await?;
-    let meeting = running(&shared, &name).await?;
+    let meeting = running(shared, name).await?;
     let (participant, role) = match &bearer {
         Some(claims) => {
             let claims = of_meeting(claims, meeting.id)?;
@@ -137,7 +158,7 @@ pub(super) async fn join(
         Ok::<_, Problem>(shapes::Link {
             url: reachable(&node.public_url, host.as_deref()),
             certificate_sha256: certificates.map(|hash| STANDARD.encode(hash)).collect(),
-            token: token(&shared, audience, participant, meeting.id, role)?,
+            token: token(shared, audience, participant, meeting.id, role)?,
         })
     };
     let answer = shapes::Join {
@@ -161,7 +182,7 @@ pub(super) async fn join(
         left_ms: None,
     });
     tracing::info!(meeting_id = %meeting.id, participant_id = %participant, "admitted");
-    Ok((PRIVATE, axum::Json(answer)).into_response())
+    Ok(answer)
 }
 
 /// Ends a meeting for everybody in it. Ending it again is fine.

@@ -2,6 +2,7 @@
 
 mod health;
 mod meetings;
+mod page;
 mod shapes;
 mod tokens;
 
@@ -75,7 +76,7 @@ pub(crate) fn router(shared: Shared) -> Router {
     api.route("/api/v1/openapi.json", get(document))
         .route("/metrics", get(health::metrics))
         .route("/", get(assets::page))
-        .route("/m/{code}", get(assets::page))
+        .route("/m/{code}", get(page::meeting))
         .fallback(assets::file)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -121,6 +121,14 @@ async fn the_page_is_there_for_every_route_of_the_app() {
         }
         assert!(page.header("permissions-policy").contains("camera=(self)"));
     }
+    // Nothing to tell of a meeting that is not there: its page is the one for all.
+    let mut visitor = request(Method::GET, "/m/abc-defg-hij");
+    visitor
+        .headers_mut()
+        .insert("sec-fetch-dest", "document".parse().unwrap());
+    let page = house.ask(visitor).await;
+    assert_eq!(page.status(), StatusCode::OK);
+    assert_ne!(page.header("cache-control"), "no-store");
     let mut person = request(Method::GET, "/no/such/page");
     person
         .headers_mut()
