@@ -29,6 +29,12 @@ export interface AttachedVideo {
  * keys, frames or connections lives in a worker.
  */
 export class Meeting {
+  /**
+   * The worker runs, or never will. Its thread is made by this one: what keeps this one busy
+   * before, such as drawing a page, holds a join up.
+   */
+  readonly started: Promise<void>;
+  #tellStarted!: () => void;
   readonly #worker: Worker;
   readonly #player: Player;
   readonly #options: MeetingOptions;
@@ -54,6 +60,7 @@ export class Meeting {
   /** Starts the worker, which loads the core; nothing is connected yet. */
   constructor(options: MeetingOptions = {}) {
     this.#options = options;
+    this.started = new Promise((resolve) => (this.#tellStarted = resolve));
     this.#worker = new Worker(new URL("./worker/worker.ts", import.meta.url), { type: "module" });
     this.#worker.onmessage = (event: MessageEvent<ToPage>) => this.#heard(event.data);
     this.#worker.onerror = (event) => this.#broken(event.message);
@@ -275,6 +282,8 @@ export class Meeting {
 
   #heard(message: ToPage): void {
     switch (message.type) {
+      case "started":
+        return this.#tellStarted();
       case "state":
         this.#state = message.state;
         this.#own.follow(message.state);
@@ -326,6 +335,7 @@ export class Meeting {
   /** The worker cannot go on; whoever shows this may start a new meeting object. */
   #broken(detail: string): void {
     console.error("the meeting's worker broke:", detail);
+    this.#tellStarted();
     const error = { code: "internal", number: codes.internal, retryable: true, detail };
     this.#state = { ...this.#state, phase: "failed", error };
     this.#changed();

@@ -77,6 +77,7 @@ export type ToWorker =
   | { type: "stats"; id: number };
 
 export type ToPage =
+  | { type: "started" }
   | { type: "state"; state: CoreState }
   | { type: "event"; event: Record<string, unknown> }
   | { type: "heard"; speaking: string[] }

@@ -20,6 +20,8 @@ function tell(message: ToPage): void {
   postMessage(message);
 }
 
+tell({ type: "started" });
+
 /** Notes the first time something happened. */
 function mark(name: Mark): void {
   if (marks[name] !== undefined) return;
