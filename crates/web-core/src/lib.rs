@@ -6,7 +6,7 @@
 //! TypeScript that calls it owns effects and never parses what travels.
 //!
 //! Start with [`Core`]; `abi.rs` is the same by pointer, and
-//! `web/sdk/src/core/abi.ts` its other side.
+//! `web/sdk/src/worker/core.ts` its other side.
 
 mod abi;
 mod core;
