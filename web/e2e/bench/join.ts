@@ -6,15 +6,16 @@
  * `npm run bench-join -- --n 20 --rtt 0,40,100 --spans FILE`
  *
  * `browser-cold`: the page is opened by the link with `?join=1`; its files are
- * in the browser's cache, a connection to the API is open (it brought the page);
- * the click is the page's first own line. `browser-lobby`: both sessions are
+ * in the browser's cache, a connection to the API is open (it brings the page, with the
+ * answer to the lookup in it); the click is the page's first own line. What came before it is
+ * in `from_navigation`, since the link was followed. `browser-lobby`: both sessions are
  * open, from the Join button.
  */
 import { randomBytes } from "node:crypto";
 import { appendFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { WorkerStats } from "@darktower/sdk";
-import type { Page, Request } from "@playwright/test";
+import type { Page, Response } from "@playwright/test";
 import { Bot } from "../lib/bot.ts";
 import { Person } from "../lib/browser.ts";
 import { markedClip } from "../lib/media.ts";
@@ -24,7 +25,7 @@ import { System } from "./system.ts";
 
 const WITHIN_MS = 15_000;
 
-/** The lookup counts as done when the worker has its answer: a cold page starts the worker meanwhile. */
+/** The lookup counts as done when the worker has its answer: a cold page has it, and starts the worker. */
 const STAGES: [stage: string, mark: keyof WorkerStats["marks"]][] = [
   ["1_lookup", "enter"],
   ["2_signal_up", "signal_ready"],
@@ -79,10 +80,12 @@ function stages(marks: WorkerStats["marks"]): Stages {
   return Object.fromEntries(since.filter(([, ms]) => ms >= 0));
 }
 
-/** A join, and the `traceparent` of its lookup. */
 interface Join {
   stages: Stages;
   click: number;
+  /** When the link to the page was followed, in ms before the click. */
+  navigated: number;
+  /** Of what brought the page: it is the same trace. */
   traceparent: string;
 }
 
@@ -90,13 +93,14 @@ interface Join {
 async function once(person: Person, come: typeof cold, link: URL, bot: Bot): Promise<Join> {
   const page = await person.context.newPage();
   let traceparent = "";
-  page.on("request", (request: Request) => {
-    if (/\/api\/v1\/meetings\/[^/]+$/.test(request.url())) traceparent = request.headers()["traceparent"] ?? "";
+  page.on("response", (response: Response) => {
+    if (response.request().isNavigationRequest()) traceparent = response.headers()["traceparent"] ?? "";
   });
   try {
     await come(page, link);
     const marks = await person.firstPicture(page);
-    return { stages: stages(marks), click: marks.click!, traceparent };
+    const navigated = marks.click! - (await page.evaluate(() => performance.timeOrigin));
+    return { stages: stages(marks), click: marks.click!, navigated, traceparent };
   } finally {
     await page
       .getByRole("button", { name: "Leave meeting" })
@@ -109,12 +113,12 @@ async function once(person: Person, come: typeof cold, link: URL, bot: Bot): Pro
 
 /** The join as its tree is drawn from; a stage before the click is no step after it. */
 function traced(title: string, { stages, click, traceparent }: Join): TracedJoin {
-  const [, trace = "", span = ""] = traceparent.split("-");
+  const [, trace = ""] = traceparent.split("-");
   const at = (stage: string): number => stages[stage] ?? 0;
   const looked = at("1_lookup");
   const up = at("2_signal_up");
   const all: Step[] = [
-    { name: "lookup", span, began_ms: 0, ended_ms: looked },
+    { name: "core", began_ms: 0, ended_ms: looked },
     { name: "signalling link", began_ms: looked, ended_ms: up },
     { name: "media link", began_ms: looked, ended_ms: at("3_media_up") },
     { name: "join", began_ms: up, ended_ms: at("4_joined") },
@@ -156,7 +160,9 @@ try {
         }
       }
       const reached = joins.map(({ stages }) => stages);
-      const done = row(client, rtt, reached, failed);
+      // A lobby has a person in it, who takes their time.
+      const navigated = client === "browser-cold" ? joins.map((join) => join.navigated) : [];
+      const done = row(client, rtt, reached, failed, navigated);
       rows.push(done);
       console.log(shown(done));
       const typical = joins[median(reached)]!;

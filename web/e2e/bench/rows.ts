@@ -14,6 +14,8 @@ export interface Row extends Quantiles {
   rtt_ms: number;
   n: number;
   failed: number;
+  /** The same first picture, since the link was followed. */
+  from_navigation?: Quantiles;
   stages: Record<string, Quantiles>;
 }
 
@@ -34,26 +36,40 @@ export function median(joins: Stages[]): number {
   return order[Math.max(1, Math.ceil(order.length / 2)) - 1]!;
 }
 
-export function row(client: Row["client"], rtt_ms: number, joins: Stages[], failed: number): Row {
+function quantiles(values: number[]): Quantiles {
+  return { p50_ms: quantile(values, 0.5), p95_ms: quantile(values, 0.95) };
+}
+
+/** `navigated`: how long before its click each join's link was followed, where that counts. */
+export function row(
+  client: Row["client"],
+  rtt_ms: number,
+  joins: Stages[],
+  failed: number,
+  navigated: number[] = [],
+): Row {
   const names = [...new Set(joins.flatMap((join) => Object.keys(join)))].sort();
   const stages = Object.fromEntries(
     names.map((name) => {
       const values = joins.flatMap((join) => join[name] ?? []);
-      return [name, { p50_ms: quantile(values, 0.5), p95_ms: quantile(values, 0.95) }];
+      return [name, quantiles(values)];
     }),
   );
   const total = stages[FIRST_FRAME];
   if (total === undefined) throw new Error(`no join of ${client} succeeded at ${rtt_ms} ms`);
-  return { bench: "join", client, rtt_ms, ...total, n: joins.length, failed, stages };
+  const whole = navigated.map((before, index) => before + joins[index]![FIRST_FRAME]!);
+  const from = whole.length === 0 ? {} : { from_navigation: quantiles(whole) };
+  return { bench: "join", client, rtt_ms, ...total, n: joins.length, failed, ...from, stages };
 }
 
 export const HEAD =
-  "client         RTT   n  fail |  lookup  signal   media  joined   epoch | first frame p50    p95 |   drawn (ms since the click)";
+  "client         RTT   n  fail |  lookup  signal   media  joined   epoch | first frame p50    p95 |   drawn (ms since the click) | since the link";
 
-export function shown({ client, rtt_ms, n, failed, stages, p50_ms, p95_ms }: Row): string {
+export function shown({ client, rtt_ms, n, failed, from_navigation, stages, p50_ms, p95_ms }: Row): string {
   const cell = (name: string): string => (stages[name]?.p50_ms.toFixed(1) ?? "–").padStart(7);
   const before = ["1_lookup", "2_signal_up", "3_media_up", "4_joined", "5_epoch"].map(cell).join(" ");
   const head = `${client.padEnd(13)} ${String(rtt_ms).padStart(4)} ${String(n).padStart(3)} ${String(failed).padStart(5)}`;
   const total = `${p50_ms.toFixed(1).padStart(15)} ${p95_ms.toFixed(1).padStart(6)}`;
-  return `${head} | ${before} | ${total} | ${cell("8_drawn")}`;
+  const whole = from_navigation?.p50_ms.toFixed(1) ?? "";
+  return `${head} | ${before} | ${total} | ${cell("8_drawn")}                        | ${whole.padStart(10)}`.trimEnd();
 }
