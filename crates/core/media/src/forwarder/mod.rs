@@ -63,7 +63,8 @@ pub struct Config {
     /// One subscriber's requests for one track are heard no more often than this.
     pub request_gap: Duration,
     /// A group that began so long before its seat was authorised is still given to
-    /// the newcomer: the word may have come after the key frame it caused.
+    /// the newcomer: the word may have come after the key frame it caused. Groups of
+    /// before are sealed for others, and would take what a new path carries at once.
     pub join_grace: Duration,
     /// How long a session may wait for the controller to speak of its seat.
     pub unseated_ttl: Duration,
@@ -80,7 +81,7 @@ impl Default for Config {
             cache_total: 64 * 1024 * 1024,
             key_frame_gap: Duration::from_millis(100),
             request_gap: Duration::from_millis(250),
-            join_grace: Duration::from_millis(500),
+            join_grace: Duration::from_millis(100),
             unseated_ttl: Duration::from_secs(300),
             allocate: allocate::Config::default(),
             speakers: speakers::Config::default(),
