@@ -135,6 +135,8 @@ const { values } = parseArgs({
     spans: { type: "string" },
   },
 });
+// A file that cannot be written is told before minutes of measuring.
+if (values.spans !== undefined) appendFileSync(values.spans, "");
 const spans = await Spans.start();
 const system = await System.start(spans.environment);
 const rows: Row[] = [];

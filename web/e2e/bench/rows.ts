@@ -63,7 +63,7 @@ export function row(
 }
 
 export const HEAD =
-  "client         RTT   n  fail |  lookup  signal   media  joined   epoch | first frame p50    p95 |   drawn (ms since the click) | since the link";
+  "client         RTT   n  fail |  lookup  signal   media  joined   epoch | first frame p50    p95 |   drawn | since the link (ms, else since the click)";
 
 export function shown({ client, rtt_ms, n, failed, from_navigation, stages, p50_ms, p95_ms }: Row): string {
   const cell = (name: string): string => (stages[name]?.p50_ms.toFixed(1) ?? "–").padStart(7);
@@ -71,5 +71,5 @@ export function shown({ client, rtt_ms, n, failed, from_navigation, stages, p50_
   const head = `${client.padEnd(13)} ${String(rtt_ms).padStart(4)} ${String(n).padStart(3)} ${String(failed).padStart(5)}`;
   const total = `${p50_ms.toFixed(1).padStart(15)} ${p95_ms.toFixed(1).padStart(6)}`;
   const whole = from_navigation?.p50_ms.toFixed(1) ?? "";
-  return `${head} | ${before} | ${total} | ${cell("8_drawn")}                        | ${whole.padStart(10)}`.trimEnd();
+  return `${head} | ${before} | ${total} | ${cell("8_drawn")} | ${whole.padStart(14)}`.trimEnd();
 }

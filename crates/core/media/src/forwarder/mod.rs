@@ -81,7 +81,7 @@ impl Default for Config {
             cache_total: 64 * 1024 * 1024,
             key_frame_gap: Duration::from_millis(100),
             request_gap: Duration::from_millis(250),
-            join_grace: Duration::from_millis(100),
+            join_grace: Duration::from_millis(30),
             unseated_ttl: Duration::from_secs(300),
             allocate: allocate::Config::default(),
             speakers: speakers::Config::default(),
