@@ -264,7 +264,6 @@ fn state_of(access: &Access) -> KeyState {
         founded: access.key.founded,
         epoch: access.key.epoch,
         group_info: access.key.group_info.clone().into(),
-        previous_leaf: None,
     }
 }
 

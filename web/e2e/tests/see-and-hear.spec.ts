@@ -114,7 +114,7 @@ test("a third joins late and sees somebody at once", async () => {
       `from the click: joined ${(joined! - click!).toFixed(0)} ms, decrypted ${(decrypted! - click!).toFixed(0)} ms, drawn ${(drawn! - click!).toFixed(0)} ms`,
     );
     // How soon is measured where nothing else runs (`make bench-join`); here three browsers share the processors.
-    expect(drawn!).toBeGreaterThan(click!);
+    expect(drawn! - click!).toBeLessThan(5000);
     await expect(ada.tile("Cleo")).toBeVisible();
     const codes = await Promise.all([ada.code(), ben.code(), cleo.code()]);
     expect(new Set(codes).size).toBe(1);

@@ -90,7 +90,6 @@ impl KeyFacts {
             founded: self.founded,
             epoch: self.epoch,
             group_info: self.group_info.clone().into(),
-            previous_leaf: None,
         }
     }
 }

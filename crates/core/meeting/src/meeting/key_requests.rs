@@ -37,12 +37,11 @@ impl Meeting {
                 .sessions
                 .iter()
                 .filter(|(_, entry)| entry.stage == Stage::Lobby);
-            let waiting: Vec<_> = waiting
-                .map(|(session, entry)| (*session, entry.participant))
-                .collect();
-            for (session, id) in waiting {
-                let state = self.key_state(id);
-                self.send(session, 0, self.records.sequence, Body::KeyState(state));
+            let waiting: Vec<_> = waiting.map(|(session, _)| *session).collect();
+            let state = self.key_state();
+            for session in waiting {
+                let state = Body::KeyState(state.clone());
+                self.send(session, 0, self.records.sequence, state);
             }
         }
     }

@@ -67,7 +67,7 @@ pub(super) enum JoinKey {
 type Refusal = (Code, &'static str);
 
 impl Meeting {
-    pub(super) fn key_state(&self, id: ParticipantId) -> KeyState {
+    pub(super) fn key_state(&self) -> KeyState {
         let Some(keys) = &self.records.keys else {
             return KeyState::default();
         };
@@ -75,7 +75,6 @@ impl Meeting {
             founded: true,
             epoch: keys.epoch(),
             group_info: keys.group_info().clone(),
-            previous_leaf: keys.member(id).map(|member| member.leaf),
         }
     }
 
@@ -215,7 +214,7 @@ impl Meeting {
                 // follows the group will see the winner.
                 let refused = KeyRefused {
                     code: Code::EpochStale.number(),
-                    state: Some(self.key_state(from.participant)),
+                    state: Some(self.key_state()),
                     resync: is_member && self.is_resyncing(from.session),
                 };
                 self.answer(from, Body::KeyRefused(refused));
@@ -340,7 +339,7 @@ impl Meeting {
         };
         entry.resyncing = true;
         entry.awaiting.clear();
-        let state = self.key_state(entry_participant(&self.sessions, session));
+        let state = self.key_state();
         let refused = KeyRefused {
             code: code.number(),
             resync: true,
@@ -355,7 +354,7 @@ impl Meeting {
             entry.resyncing = true;
             entry.awaiting.clear();
         }
-        self.key_state(from.participant)
+        self.key_state()
     }
 
     pub(super) fn key_resync(&mut self, from: From) {
@@ -510,13 +509,6 @@ impl Meeting {
         let seats: BTreeSet<_> = self.records.seats.iter().map(Seat::participant).collect();
         ids.filter(|id| !seats.contains(id)).collect()
     }
-}
-
-fn entry_participant(sessions: &BTreeMap<SessionId, Session>, session: SessionId) -> ParticipantId {
-    sessions
-        .get(&session)
-        .map(|entry| entry.participant)
-        .unwrap_or_default()
 }
 
 fn awaiting(commit: &Commit) -> Awaiting {

@@ -96,7 +96,7 @@ impl Meeting {
             meeting: self.records.meeting.clone(),
             participant_id: from.participant.to_vec().into(),
             participants: self.records.seats.len() as u32,
-            key: Some(self.key_state(from.participant)),
+            key: Some(self.key_state()),
             media: self.assignment(from.session),
             elsewhere: Some(self.others()),
         };

@@ -215,7 +215,7 @@ pub enum KeyEvent {
     Found,
     /// The group's public state. In the lobby: what to build the join on. In the
     /// meeting: this end is not in the group (any more); join it by an external
-    /// commit, which replaces `previous_leaf` where there is one.
+    /// commit, which replaces the leaf that it had.
     State(KeyState),
     /// Another's commit won its epoch: process it, say [`KeySaid::Answer`].
     Committed {

@@ -29,7 +29,6 @@ impl Elsewhere {
             founded: true,
             epoch: self.0.epoch().0,
             group_info: self.0.group_info().unwrap(),
-            ..KeyState::default()
         }
     }
 

@@ -36,7 +36,6 @@ impl Members {
             founded: true,
             epoch: self.founder.epoch().0,
             group_info: self.founder.group_info().unwrap(),
-            ..KeyState::default()
         })
     }
 
@@ -255,7 +254,6 @@ fn what_nothing_can_be_built_on_is_tried_ever_more_rarely_and_told_at_the_click(
             founded: true,
             epoch,
             group_info: b"no group"[..].into(),
-            ..KeyState::default()
         })
     };
     let mut lobby = Lobby::new(broken(1));

@@ -395,9 +395,6 @@ pub struct KeyState {
     /// MLSMessage(GroupInfo) of that epoch with ratchet_tree and external_pub.
     #[prost(bytes = "bytes", tag = "3")]
     pub group_info: ::prost::bytes::Bytes,
-    /// The leaf this participant held before, for a resync. Absent: none.
-    #[prost(uint32, optional, tag = "4")]
-    pub previous_leaf: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyCommit {

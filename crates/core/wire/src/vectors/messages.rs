@@ -249,7 +249,7 @@ plain_messages! {
     signal::TrackUnpublished { track }
     signal::Subscribe { track, wanted }
     signal::MediaAssignment { url, certificate_sha256, ticket }
-    signal::KeyState { founded, epoch, group_info, previous_leaf }
+    signal::KeyState { founded, epoch, group_info }
     signal::KeyCommit { epoch, commit, group_info, leaf, founding }
     signal::KeyOutcome { accepted, missed, state }
     signal::KeyCommitted { epoch, commit, participant_id }
