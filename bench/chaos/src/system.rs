@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::rows::{Blow, Ground, Victim};
 
 const ANY: &str = "127.0.0.1:0";
+const UNLIMITED: &str = "1000000";
 const GLOBALS: usize = 2;
 const CONTROLLERS: usize = 3;
 const HANDLERS: usize = 3;
@@ -118,6 +119,9 @@ impl System {
             ("DARKTOWER_CLUSTER__DEVELOPMENT", "true".to_owned()),
             ("DARKTOWER_GLOBAL__HTTP", ANY.to_owned()),
             ("DARKTOWER_GLOBAL__HTTPS", ANY.to_owned()),
+            // Everybody comes from one address here.
+            ("DARKTOWER_GLOBAL__LOOKUPS_PER_SECOND", UNLIMITED.to_owned()),
+            ("DARKTOWER_GLOBAL__LOOKUP_BURST", UNLIMITED.to_owned()),
         ];
         if let Some(database) = &self.database {
             settings.push(("DARKTOWER_DATABASE__URL", database.clone()));
