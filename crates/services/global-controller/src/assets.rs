@@ -30,10 +30,10 @@ pub(crate) async fn page(headers: HeaderMap) -> Response {
 }
 
 /// The page of every route, with `told` for its script to read as `#told`. It is for this visitor alone.
-pub(crate) fn page_told(headers: HeaderMap, told: &impl Serialize) -> Response {
+pub(crate) fn page_told(headers: &HeaderMap, told: &impl Serialize) -> Response {
     let page = WebApp::get("index.html").and_then(|page| with_told(&page.data, told));
     let Some(page) = page else {
-        return index(&headers, StatusCode::OK);
+        return index(headers, StatusCode::OK);
     };
     (
         [(header::CACHE_CONTROL, "no-store")],

@@ -99,6 +99,7 @@ export class Call implements CallView {
     }
     if (this.directly) this.#meeting.mark("click");
     const resume = resumeOf(invitation.code);
+    this.returning = resume !== null;
     // What the page was told is told to a guest.
     const isGuest = accessToken === null && hostKey(invitation.code) === null;
     if (told !== null && isGuest) this.#admitted(told.access, resume);
@@ -253,7 +254,6 @@ export class Call implements CallView {
 
   async #enter(accessToken: string | null, resume: string | null): Promise<void> {
     const { code } = this.#invitation;
-    this.returning = resume !== null;
     try {
       const key = hostKey(code);
       const access = await lookup(code, {
@@ -271,7 +271,6 @@ export class Call implements CallView {
 
   #admitted(access: Access, resume: string | null): void {
     const { secret } = this.#invitation;
-    this.returning = resume !== null;
     this.access = access;
     if (access.meeting.key_in_link && secret === null) {
       this.#linkNeeded = true;
@@ -305,6 +304,7 @@ export class Call implements CallView {
     this.#meeting.close();
     this.#meeting = this.#newMeeting();
     this.#handles.clear();
+    this.returning = false;
     this.devices.republish();
     void this.#enter(null, null);
   }

@@ -38,20 +38,18 @@ pub(super) async fn meeting(
     }
     let visit = meetings::Visit { trace, peer, host };
     let asked = meetings::admit(&shared, visit, &code, None);
-    match tokio::time::timeout(WITHIN, asked).await {
-        Ok(Ok(access)) => {
-            let traceparent = trace.to_string();
-            assets::page_told(
-                headers,
-                &Told {
-                    traceparent,
-                    access,
-                },
-            )
-        }
+    let Ok(Ok(access)) = tokio::time::timeout(WITHIN, asked).await else {
         // What is wrong is told to the page's own question, in words for a person.
-        Ok(Err(_)) | Err(_) => assets::page(headers).await,
-    }
+        return assets::page(headers).await;
+    };
+    let traceparent = trace.to_string();
+    assets::page_told(
+        &headers,
+        &Told {
+            traceparent,
+            access,
+        },
+    )
 }
 
 /// A person opens the page. Whoever looks at links without following them says something else or nothing.
