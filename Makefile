@@ -117,8 +117,8 @@ bench-network: setup ## Rows N1 to N10 of bad networks, in virtual time and over
 ROW ?=
 CHAOS ?=
 chaos: setup ## Kill parts of a running system under load: make chaos [ROW=F3]
-	cargo build --profile quick --quiet --package darktower --package darktower-bench-chaos --bins
-	DARKTOWER_BIN=$(abspath $(TARGET)/quick/darktower) $(TARGET)/quick/bench-chaos $(addprefix --row ,$(ROW)) $(CHAOS)
+	cargo build --profile quick --quiet --package darktower --package darktower-client --package darktower-bench-chaos --bins
+	DARKTOWER_BIN=$(abspath $(TARGET)/quick/darktower) DARKTOWER_BOT=$(abspath $(TARGET)/quick/darktower-bot) $(TARGET)/quick/bench-chaos $(addprefix --row ,$(ROW)) $(CHAOS)
 
 SEED ?=
 SEEDS ?= 3000

@@ -112,11 +112,7 @@ impl Meeting {
 
     /// Where its controller and its handler are, as a newcomer is told.
     pub(crate) async fn places(&self, server: &str) -> anyhow::Result<(SocketAddr, SocketAddr)> {
-        let access = Api::new(server)?.lookup(&self.code, None).await?;
-        Ok((
-            authority(&access.signal.url)?,
-            authority(&access.media.url)?,
-        ))
+        places(server, &self.code).await
     }
 
     pub(crate) async fn leave(self) {
@@ -127,6 +123,15 @@ impl Meeting {
             person.client.leave().await;
         }
     }
+}
+
+/// Where the controller and the handler of a meeting are, as a newcomer is told.
+pub(crate) async fn places(server: &str, code: &str) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+    let access = Api::new(server)?.lookup(code, None).await?;
+    Ok((
+        authority(&access.signal.url)?,
+        authority(&access.media.url)?,
+    ))
 }
 
 fn authority(url: &str) -> anyhow::Result<SocketAddr> {
@@ -218,6 +223,11 @@ impl Person {
         self.seen().gaps.all_since(then)
     }
 
+    /// Whether something came of this one after `then`.
+    pub(crate) fn sees_one_since(&self, owner: &str, then: Instant) -> bool {
+        self.seen().gaps.any_since(owner, then)
+    }
+
     /// Media links opened since the reset.
     pub(crate) fn media_ups(&self) -> u32 {
         self.seen().media_ups
@@ -230,6 +240,17 @@ impl Person {
             .longest(Instant::now())
             .into_values()
             .collect()
+    }
+
+    /// Of whom it saw or heard nothing for longer than `bound`, in words.
+    pub(crate) fn slow(&self, bound: Duration) -> String {
+        let longest = self.seen().gaps.longest(Instant::now());
+        let slow = longest.iter().filter(|(_, gap)| **gap > bound);
+        let told = slow.map(|((owner, video), gap)| {
+            let what = if *video { "pictures" } else { "sound" };
+            format!("no {what} of {owner} for {gap:?}")
+        });
+        told.collect::<Vec<_>>().join(", ")
     }
 
     /// Whether something came of every sender within `within`.

@@ -45,6 +45,12 @@ impl Gaps {
         self.0.values().all(|flow| flow.last > then)
     }
 
+    /// Whether something new came of this sender, by its hexadecimal id, after `then`.
+    pub(crate) fn any_since(&self, owner: &str, then: Instant) -> bool {
+        let mut flows = self.0.iter();
+        flows.any(|((it, _), flow)| it.to_string() == owner && flow.last > then)
+    }
+
     /// Forgets what was; a gap that lasts goes on.
     pub(crate) fn reset(&mut self) {
         for flow in self.0.values_mut() {

@@ -5,6 +5,7 @@
 //! must hold, [`play`] does it again and again. What it must not do: judge by what the servers say; what counts is what
 //! the participants see.
 
+mod away;
 mod crowd;
 mod gaps;
 mod play;
@@ -43,7 +44,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let wanted = |row: &&rows::Row| {
         let named = |name: &String| row.name == name || row.name.starts_with(&format!("{name}-"));
-        arguments.row.is_empty() || arguments.row.iter().any(named)
+        match row.long {
+            true => arguments.row.iter().any(|name| row.name == name),
+            false => arguments.row.is_empty() || arguments.row.iter().any(named),
+        }
     };
     let rows: Vec<_> = rows::ROWS.iter().filter(wanted).collect();
     anyhow::ensure!(!rows.is_empty(), "there is no such row");
@@ -52,7 +56,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     writeln!(out, "{}", tell::HEAD)?;
     for row in rows {
         let system = system::System::start(row.ground)?;
-        let outcome = play::row(row, system, &arguments).await?;
+        let outcome = match row.measure {
+            rows::Measure::Seat { held } => away::row(row, held, system, &arguments).await?,
+            _ => play::row(row, system, &arguments).await?,
+        };
         let broken = !arguments.untimed && !outcome.is_timely(row);
         all &= outcome.problems.is_empty() && !broken;
         writeln!(out, "{}", tell::table(row, &outcome))?;

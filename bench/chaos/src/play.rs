@@ -9,19 +9,23 @@ use darktower_client::{Api, ApiError, CreateMeeting};
 use tokio::time::{Instant, interval, timeout};
 
 use crate::Arguments;
-use crate::crowd::Meeting;
+use crate::crowd::{Meeting, places};
 use crate::rows::{Blow, Measure, Row, Victim};
 use crate::system::System;
 
 /// Quiet time before a blow, in which everything flows, and after everybody is back: what is broken shows, and a gap
 /// that begins late counts.
-const QUIET: Duration = Duration::from_secs(2);
+pub(crate) const QUIET: Duration = Duration::from_secs(2);
 /// The same where times are not what is looked at.
 const QUIET_UNTIMED: Duration = Duration::from_millis(500);
 /// How often it is looked whether everybody is back.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often somebody comes to a meeting.
 const NEWCOMERS: Duration = Duration::from_millis(250);
+/// Meetings that are created to see that none comes to a handler.
+const NEW_MEETINGS: usize = 12;
+/// A handler through which media comes again gets meetings by then.
+const RETURNS: Duration = Duration::from_secs(20);
 /// A flow without a frame for longer has stopped.
 const FLOWS: Duration = Duration::from_millis(400);
 
@@ -49,7 +53,7 @@ impl Outcome {
         longest.is_some_and(|longest| *longest <= row.bound) && self.gap <= row.gap
     }
 
-    fn note(&mut self, problem: String) {
+    pub(crate) fn note(&mut self, problem: String) {
         self.problems.push(problem);
     }
 }
@@ -119,12 +123,16 @@ async fn once(
             }
         }
     }
+    if row.measure == Measure::Avoided {
+        avoided(row, &globals, &concerned, victim, began, outcome).await?;
+    }
     let is_back = || match row.measure {
+        Measure::Avoided => people().all(|person| person.sees_again()),
         Measure::Back => people().all(|person| person.back().is_some()),
         Measure::Gap => people().all(|person| person.sees_again()),
         Measure::Through => people().all(|person| person.sees_since(healed)),
         Measure::Still(time) => began.elapsed() > time,
-        Measure::Lookup | Measure::Known | Measure::Create => true,
+        Measure::Lookup | Measure::Known | Measure::Create | Measure::Seat { .. } => true,
     };
     let mut look = interval(LOOK);
     let patience = match row.measure {
@@ -153,13 +161,54 @@ async fn once(
             Measure::Gap | Measure::Through | Measure::Still(_) => {
                 outcome.samples.extend(person.gaps());
             }
-            Measure::Lookup | Measure::Known | Measure::Create => {}
+            _ => {}
         }
     }
     system.mend(struck)?;
+    if row.measure == Measure::Avoided {
+        let healed = Instant::now();
+        while !is_used(&globals, victim).await? {
+            if healed.elapsed() > RETURNS {
+                outcome.note(format!("{}: no meeting came to it once healed", row.name));
+                break;
+            }
+        }
+    }
     tokio::time::sleep(quiet).await;
     judge(row, &concerned, meetings, &before, outcome);
     Ok(())
+}
+
+/// Until newcomers to the meetings concerned are sent elsewhere; new meetings are, too.
+async fn avoided(
+    row: &Row,
+    globals: &[String],
+    concerned: &[&Meeting],
+    victim: Option<SocketAddr>,
+    began: Instant,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let server = globals.first().context("there is no global controller")?;
+    for meeting in concerned {
+        while Some(meeting.places(server).await?.1) == victim && began.elapsed() < row.bound * 2 {
+            tokio::time::sleep(LOOK).await;
+        }
+        outcome.samples.push(began.elapsed());
+    }
+    for _ in 0..NEW_MEETINGS {
+        if is_used(globals, victim).await? {
+            outcome.note(format!("{}: a new meeting came to it", row.name));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a meeting that is created now comes to this handler.
+async fn is_used(globals: &[String], handler: Option<SocketAddr>) -> anyhow::Result<bool> {
+    let server = globals.first().context("there is no global controller")?;
+    let (api, wanted) = (Api::new(server)?, CreateMeeting::default());
+    let code = api.create_meeting(&wanted).await?.meeting.code;
+    Ok(Some(places(server, &code).await?.1) == handler)
 }
 
 /// How long it takes until a meeting is refused with 503 and a time to come again.
@@ -206,6 +255,7 @@ async fn aim<'a>(
             Victim::Handler => handler,
             // Nobody who is in a meeting is concerned.
             Victim::Global => return Ok((Some(system.globals[0].addr), Vec::new())),
+            Victim::Participant => anyhow::bail!("a participant is no part of the system"),
             Victim::Paths | Victim::Masters => return Ok((None, meetings.iter().collect())),
             Victim::Database | Victim::Master => return Ok((None, Vec::new())),
         };
@@ -237,7 +287,8 @@ fn judge(
             if (stays || !is_concerned) && (person.was_lost() || person.media_ups() > 0) {
                 outcome.note(format!("{who} was disturbed for nothing"));
             }
-            let once = u32::from(row.measure == Measure::Gap);
+            let moves = matches!(row.measure, Measure::Gap | Measure::Avoided);
+            let once = u32::from(moves);
             if person.media_ups() > once {
                 outcome.note(format!(
                     "{who} changed its handler {} times",
@@ -249,6 +300,11 @@ fn judge(
                 row.measure,
                 Measure::Gap | Measure::Through | Measure::Still(_)
             );
+            if is_sample && is_concerned && gap > row.bound {
+                outcome
+                    .slow
+                    .push(format!("{who}: {}", person.slow(row.bound)));
+            }
             if !is_sample || !is_concerned {
                 outcome.gap = outcome.gap.max(gap);
                 if gap > row.gap {

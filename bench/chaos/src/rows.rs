@@ -19,6 +19,8 @@ pub(crate) enum Victim {
     Masters,
     /// The paths of all participants, to controllers and handlers alike.
     Paths,
+    /// One participant of each meeting.
+    Participant,
 }
 
 /// What is done to it.
@@ -36,6 +38,10 @@ pub(crate) enum Blow {
     Outage(Duration),
     /// Every participant's packets come from another port.
     Rebind,
+    /// Its datagrams are lost until everybody is back: those that leave it, or all.
+    Mute { both: bool },
+    /// It stands still for so long, as a laptop does that is closed.
+    Sleep(Duration),
 }
 
 /// What is measured.
@@ -55,6 +61,11 @@ pub(crate) enum Measure {
     Through,
     /// The same for so long after the blow, of which nobody may notice anything.
     Still(Duration),
+    /// From the blow until newcomers to the meetings concerned are sent elsewhere; no new meeting comes to it before it
+    /// is healed, and some do after.
+    Avoided,
+    /// From its waking until the others see it again: on the seat that was held, or as somebody new.
+    Seat { held: bool },
 }
 
 /// What the processes run on.
@@ -70,6 +81,10 @@ pub(crate) enum Ground {
     Relays,
     /// As `Plain`; each controller reaches Redis through a relay of its own.
     Cuttable,
+    /// As `Plain`; whoever sends datagrams to a handler, controllers among them, does so through a relay.
+    Fronted,
+    /// As `Plain`; seats are held for so many seconds.
+    Seats(u64),
 }
 
 /// One row of the table.
@@ -85,6 +100,8 @@ pub(crate) struct Row {
     pub(crate) gap: Duration,
     /// Meetings, and participants of each who send nothing, in place of those that the command line asks for.
     pub(crate) crowd: Option<(usize, usize)>,
+    /// It takes many minutes and is played where it is asked for by its whole name.
+    pub(crate) long: bool,
 }
 
 const fn ms(ms: u64) -> Duration {
@@ -138,6 +155,16 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row("F3-drain", Victim::Handler, Blow::Stop, Measure::Gap, 5_000),
     Row {
+        ground: Ground::Fronted,
+        ..row(
+            "F3-udp",
+            Victim::Handler,
+            Blow::Mute { both: true },
+            Measure::Gap,
+            5_000,
+        )
+    },
+    Row {
         ground: Ground::Postgres,
         ..row("F1b", Victim::Database, Blow::Kill, Measure::Known, 1_000)
     },
@@ -175,10 +202,23 @@ pub(crate) const ROWS: &[Row] = &[
             100,
         )
     },
+    deaf("F7-from", Blow::Mute { both: false }),
+    deaf("F7-both", Blow::Mute { both: true }),
     blip("F8-1s", 1_000),
     blip("F8-2s", 2_000),
     blip("F8-5s", 5_000),
     blip("F8-8s", 8_000),
+    away("F9-12s", SCALED_TTL_S, 12, true),
+    away("F9-held", SCALED_TTL_S, SCALED_TTL_S - 1, true),
+    away("F9-expired", SCALED_TTL_S, SCALED_TTL_S + 10, false),
+    Row {
+        long: true,
+        ..away("F9-real-held", 300, 290, true)
+    },
+    Row {
+        long: true,
+        ..away("F9-real-expired", 300, 310, false)
+    },
     Row {
         ground: Ground::Relays,
         ..row("F10", Victim::Paths, Blow::Rebind, Measure::Through, 3_000)
@@ -188,6 +228,30 @@ pub(crate) const ROWS: &[Row] = &[
         ..row("F12", Victim::Controller, Blow::Kill, Measure::Back, 10_000)
     },
 ];
+
+/// A seat is held for five minutes; so long where nobody wants to wait for that.
+const SCALED_TTL_S: u64 = 20;
+
+const fn away(name: &'static str, ttl_s: u64, gone_s: u64, held: bool) -> Row {
+    Row {
+        ground: Ground::Seats(ttl_s),
+        ..row(
+            name,
+            Victim::Participant,
+            Blow::Sleep(ms(gone_s * 1000)),
+            Measure::Seat { held },
+            10_000,
+        )
+    }
+}
+
+const fn deaf(name: &'static str, blow: Blow) -> Row {
+    Row {
+        ground: Ground::Fronted,
+        gap: ms(5_000),
+        ..row(name, Victim::Handler, blow, Measure::Avoided, 3_000)
+    }
+}
 
 const fn blip(name: &'static str, outage_ms: u64) -> Row {
     Row {
@@ -218,5 +282,6 @@ const fn row(
         gap: ms(100),
         ground: Ground::Plain,
         crowd: None,
+        long: false,
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use darktower_cluster_tests::{Process, address};
 use darktower_link::relay::{Config, Relay};
-use darktower_servers::{Postgres, Redis, RedisCluster};
+use darktower_servers::{Port, Postgres, Redis, RedisCluster};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -36,6 +36,36 @@ pub(crate) struct Node {
     /// The way from the participants to it, where that is a relay; and from it to the state store.
     wire: Option<Relay>,
     store: Option<Relay>,
+    front: Option<Front>,
+}
+
+/// What stands before a handler for all who send it datagrams.
+struct Front {
+    relay: Relay,
+    /// Where the handler itself listens.
+    inner: SocketAddr,
+    _port: Port,
+}
+
+impl Front {
+    fn start() -> anyhow::Result<Self> {
+        let port = Port::take();
+        let inner = SocketAddr::from(([127, 0, 0, 1], port.number()));
+        Ok(Self {
+            relay: Relay::start(Config::new(inner))?,
+            inner,
+            _port: port,
+        })
+    }
+
+    /// Datagrams that leave the handler are lost, `both`: those to it, too.
+    fn mute(&self, mute: bool, both: bool) -> anyhow::Result<()> {
+        let (up, down) = self.relay.conditions()?;
+        let (mut to, mut from) = (up, down);
+        to.blackout = mute && both;
+        from.blackout = mute;
+        Ok(self.relay.set(to, from)?)
+    }
 }
 
 enum State {
@@ -122,19 +152,39 @@ impl System {
             // Everybody comes from one address here.
             ("DARKTOWER_GLOBAL__LOOKUPS_PER_SECOND", UNLIMITED.to_owned()),
             ("DARKTOWER_GLOBAL__LOOKUP_BURST", UNLIMITED.to_owned()),
+            (
+                "DARKTOWER_GLOBAL__CREATIONS_PER_SECOND",
+                UNLIMITED.to_owned(),
+            ),
+            ("DARKTOWER_GLOBAL__CREATION_BURST", UNLIMITED.to_owned()),
         ];
+        if let Ground::Seats(seconds) = self.ground {
+            settings.push(("DARKTOWER_MEETING__SEAT_TTL", format!("{seconds}s")));
+        }
+        let is_fronted = self.ground == Ground::Fronted && role == "media";
+        let front = is_fronted.then(Front::start).transpose()?;
         if let Some(database) = &self.database {
             settings.push(("DARKTOWER_DATABASE__URL", database.clone()));
         }
         settings.push(("DARKTOWER_MEETING__LISTEN", ANY.to_owned()));
-        settings.push(("DARKTOWER_MEDIA__LISTEN", ANY.to_owned()));
+        let listen = front
+            .as_ref()
+            .map_or(ANY.to_owned(), |it| it.inner.to_string());
+        settings.push(("DARKTOWER_MEDIA__LISTEN", listen));
+        if let Some(front) = &front {
+            let url = format!("https://{}/v1/media", front.relay.addr());
+            settings.push(("DARKTOWER_MEDIA__PUBLIC_URL", url));
+        }
         let settings: Vec<_> = settings
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let mut process = Process::start(&[role], self.directory.path(), &settings);
         let ready = process.ready();
-        let addr = address(&ready, door);
+        let addr = match &front {
+            Some(front) => front.relay.addr(),
+            None => address(&ready, door),
+        };
         // The services reach one another past it: it is the participants' network that fails.
         let wire = match self.ground == Ground::Relays && role != "global" {
             true => Some(Relay::start(Config::new(addr))?),
@@ -145,6 +195,7 @@ impl System {
             addr,
             wire,
             store,
+            front,
         })
     }
 
@@ -190,6 +241,7 @@ impl System {
                 return Ok(Struck::Database);
             }
             Victim::Master | Victim::Masters => return self.strike_state(victim, blow),
+            Victim::Participant => anyhow::bail!("a participant is no part of the system"),
             Victim::Paths => {
                 match blow {
                     Blow::Outage(outage) => {
@@ -213,7 +265,13 @@ impl System {
                 let store = node.store.as_ref().context("it cannot be cut off")?;
                 store.blackout(true)?;
             }
-            Blow::Outage(_) | Blow::Rebind => anyhow::bail!("that is done to paths"),
+            Blow::Mute { both } => {
+                let front = node.front.as_ref().context("nothing is before it")?;
+                front.mute(true, both)?;
+            }
+            Blow::Outage(_) | Blow::Rebind | Blow::Sleep(_) => {
+                anyhow::bail!("that is not done to a node")
+            }
         }
         let node = Box::new(node);
         Ok(Struck::Node { victim, blow, node })
@@ -261,6 +319,11 @@ impl System {
                     Blow::Cut => {
                         let store = node.store.as_ref().context("it was not cut off")?;
                         store.blackout(false)?;
+                        nodes.push(*node);
+                    }
+                    Blow::Mute { both } => {
+                        let front = node.front.as_ref().context("nothing is before it")?;
+                        front.mute(false, both)?;
                         nodes.push(*node);
                     }
                     _ => {

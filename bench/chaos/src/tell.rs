@@ -43,6 +43,8 @@ fn name(measure: Measure) -> &'static str {
         Measure::Back => "back",
         Measure::Lookup | Measure::Known => "lookup",
         Measure::Create => "create",
+        Measure::Avoided => "avoided",
+        Measure::Seat { .. } => "seat",
         Measure::Gap | Measure::Through | Measure::Still(_) => "gap",
     }
 }

@@ -38,6 +38,28 @@ pub fn program(name: &str, variable: &str) -> PathBuf {
     built.join(name)
 }
 
+/// The program that must be there.
+fn built(name: &str, variable: &str) -> PathBuf {
+    let program = program(name, variable);
+    assert!(
+        program.exists(),
+        "{} is not there: build its package first",
+        program.display()
+    );
+    program
+}
+
+/// A program that inherits no setting of ours.
+fn clean(program: &OsStr) -> Command {
+    let mut command = Command::new(program);
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("DARKTOWER_") {
+            command.env_remove(variable);
+        }
+    }
+    command
+}
+
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -64,24 +86,23 @@ impl Process {
         directory: &Path,
         settings: &[(&str, &str)],
     ) -> Self {
-        let program = program("darktower", "DARKTOWER_BIN");
-        assert!(
-            program.exists(),
-            "{} is not there: build it by `cargo build --package darktower`",
-            program.display()
-        );
+        let program = built("darktower", "DARKTOWER_BIN");
         let mut words = by.iter().map(OsStr::new).chain([program.as_os_str()]);
-        let mut command = Command::new(words.next().expect("a program"));
-        command.args(words);
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("DARKTOWER_") {
-                command.env_remove(variable);
-            }
-        }
+        let mut command = clean(words.next().expect("a program"));
+        command.args(words).args(arguments).current_dir(directory);
+        command.envs(settings.iter().copied());
+        Self::spawn(arguments.join(" "), command)
+    }
+
+    /// Starts `darktower-bot <arguments>`, whose output is a JSON object a line.
+    pub fn start_bot(arguments: &[&str]) -> Self {
+        let mut command = clean(built("darktower-bot", "DARKTOWER_BOT").as_os_str());
+        command.args(arguments);
+        Self::spawn("bot".to_owned(), command)
+    }
+
+    fn spawn(name: String, mut command: Command) -> Self {
         let mut child = command
-            .args(arguments)
-            .current_dir(directory)
-            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -99,7 +120,7 @@ impl Process {
             }
         });
         Self {
-            name: arguments.join(" "),
+            name,
             id,
             handle,
             log,
