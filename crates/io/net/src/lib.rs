@@ -18,6 +18,7 @@ pub mod cert;
 mod client;
 mod error;
 pub mod http;
+mod patient;
 pub mod plane;
 mod server;
 mod session;

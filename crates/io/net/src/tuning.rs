@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::VarInt;
-use quinn::congestion::{BbrConfig, CubicConfig, NewRenoConfig};
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 
 use crate::error::BindError;
+use crate::patient::PatientConfig;
 
 /// The control, encoder and decoder streams of HTTP/3 (RFC 9114 §6.2), which count against the peer's limit.
 const HTTP3_UNI_STREAMS: u32 = 3;
@@ -98,25 +99,29 @@ impl Tuning {
             .datagram_send_buffer_size(self.datagram_send_buffer)
             .mtu_discovery_config(Some(quinn::MtuDiscoveryConfig::default()))
             .enable_segmentation_offload(true);
+        t.congestion_controller_factory(Arc::new(PatientConfig(self.controllers())));
+        Ok(t)
+    }
+
+    fn controllers(&self) -> Arc<dyn ControllerFactory + Send + Sync> {
         let window = self.initial_window;
         match self.congestion {
             Congestion::Bbr => {
                 let mut c = BbrConfig::default();
                 c.initial_window(window);
-                t.congestion_controller_factory(Arc::new(c))
+                Arc::new(c)
             }
             Congestion::Cubic => {
                 let mut c = CubicConfig::default();
                 c.initial_window(window);
-                t.congestion_controller_factory(Arc::new(c))
+                Arc::new(c)
             }
             Congestion::NewReno => {
                 let mut c = NewRenoConfig::default();
                 c.initial_window(window);
-                t.congestion_controller_factory(Arc::new(c))
+                Arc::new(c)
             }
-        };
-        Ok(t)
+        }
     }
 
     pub(crate) fn server(

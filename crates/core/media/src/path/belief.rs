@@ -39,6 +39,10 @@ const STANDING_US: u64 = 70_000;
 /// The same where it is not more: somebody else's burst passes in this time.
 const PLATEAU_US: u64 = 300_000;
 
+/// What flowed before a silence may flow after it, and this much (hundredths) has to be believed so that it does: for
+/// less than all of the belief is spent. Where the path has become slower its queue says so within a moment.
+const GOES_ON_PERCENT: u64 = 120;
+
 /// One step down to what arrives keeps at least this share, and the next comes no sooner.
 const SOFT_PERCENT: u64 = 80;
 const SOFT_GAP_US: u64 = 100_000;
@@ -262,7 +266,9 @@ impl Belief {
 
     /// Nothing was heard for so long that the path may be another one.
     pub(crate) fn restart(&mut self, percent: u64) {
-        self.set(self.bps / 100 * percent);
+        let flowed = self.history.together(usize::MAX, u64::MAX).delivered_bps();
+        let goes_on = self.bps.min(flowed / 100 * GOES_ON_PERCENT);
+        self.set((self.bps / 100 * percent).max(goes_on));
         self.history.clear();
         self.drained();
         self.losses = Losses {

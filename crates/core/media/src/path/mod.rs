@@ -217,6 +217,14 @@ impl Path {
         }
     }
 
+    /// The acknowledgements of one moment are all told; so many bytes are on the way still. The transport
+    /// knows best: it does not tell of every packet what became of it, such as of a lost test of the
+    /// largest packet (RFC 8899).
+    pub fn remaining(&mut self, bytes: u64) {
+        self.in_flight = bytes;
+        self.drain = self.drain.min(bytes);
+    }
+
     /// Packets are lost, the newest of them sent at `sent_at`, or (`ecn`) routers marked
     /// what they let through. `persistent`: nothing came through for a long time.
     pub fn congested(
@@ -396,6 +404,16 @@ impl Path {
 
     fn silence_us(&self) -> u64 {
         SILENCE_US.max(3 * self.srtt_us)
+    }
+}
+
+/// Bytes that may leave beyond a window after `silent` without an acknowledgement: something fresh now and then, whose
+/// answer comes at once when the path is back. For connections whose congestion control is not a [`Path`].
+pub fn trickle(silent: Duration, rtt: Duration) -> u64 {
+    let from = SILENCE_US.max(3 * micros(rtt));
+    match micros(silent).checked_sub(from) {
+        None => 0,
+        Some(longer) => PACKET * (1 + longer / TRICKLE_US),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use darktower_link::{Conditions, Loss, Queue};
 use darktower_media::Bitrate;
-use darktower_media::path::{Config, Path, Rtt};
+use darktower_media::path::{Config, Path, Rtt, trickle};
 
 use crate::pair::ms;
 use crate::transport::{Flow, Net, Source, What};
@@ -309,6 +309,67 @@ fn n9_after_a_blackout_the_path_is_there_at_once() {
         ],
     }
     .check();
+}
+
+#[test]
+fn what_flowed_before_a_blackout_flows_after_it_each_time_anew() {
+    let lit = link(3000, 40);
+    let dark = Conditions {
+        blackout: true,
+        ..lit
+    };
+    let small = Source {
+        cap: Bitrate::from_kbps(150),
+        probes: false,
+        ..MEDIA
+    };
+    Case {
+        link: lit,
+        changes: &[
+            (3000, dark),
+            (4000, lit),
+            (7000, dark),
+            (8000, lit),
+            (11_000, dark),
+            (12_000, lit),
+            (15_000, dark),
+            (16_000, lit),
+        ],
+        sources: &[small],
+        holds: &[
+            Holds::Arrives((4100, 6900), 180),
+            Holds::Arrives((16_100, 19_000), 180),
+        ],
+    }
+    .check();
+}
+
+#[test]
+fn a_packet_of_which_nothing_is_ever_told_is_not_on_the_way_for_ever() {
+    let mut path = Path::new(Config::default(), ms(0));
+    let rtt = Rtt {
+        min: ms(10),
+        smoothed: ms(10),
+    };
+    // Much more than the path is let to have on the way at a time.
+    path.sent(ms(0), 1_000_000);
+    for at in 1..6 {
+        path.sent(ms(at * 25), 1200);
+        path.acked(ms(at * 25 + 10), ms(at * 25), 1200, true, rtt);
+    }
+    path.probe(ms(140), Bitrate::from_kbps(2_000));
+    assert_eq!(path.padding(ms(140)), 0, "the window is full");
+    path.remaining(0);
+    assert!(path.padding(ms(141)) > 0);
+}
+
+#[test]
+fn other_congestion_controls_let_something_through_in_silence_too() {
+    let rtt = ms(40);
+    assert_eq!(trickle(ms(249), rtt), 0);
+    assert_eq!(trickle(ms(250), rtt), 1200);
+    assert_eq!(trickle(ms(1250), rtt), 21 * 1200);
+    assert_eq!(trickle(ms(599), ms(200)), 0, "longer paths answer later");
 }
 
 #[test]

@@ -97,6 +97,16 @@ impl quic::Controller for Adapter {
         self.shared.get().acked(now, sent, bytes, app_limited, rtt);
     }
 
+    fn on_end_acks(
+        &mut self,
+        _now: Instant,
+        in_flight: u64,
+        _app_limited: bool,
+        _largest: Option<u64>,
+    ) {
+        self.shared.get().remaining(in_flight);
+    }
+
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, persistent: bool, lost: u64) {
         let (now, sent) = (self.shared.at(now), self.shared.at(sent));
         let ecn = lost == 0;
