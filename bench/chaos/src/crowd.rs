@@ -250,7 +250,12 @@ impl Person {
             let what = if *video { "pictures" } else { "sound" };
             format!("no {what} of {owner} for {gap:?}")
         });
-        told.collect::<Vec<_>>().join(", ")
+        let state = self.client.state().borrow().clone();
+        format!(
+            "{}; {:?}",
+            told.collect::<Vec<_>>().join(", "),
+            state.estimates
+        )
     }
 
     /// Whether something came of every sender within `within`.
