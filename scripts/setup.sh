@@ -39,6 +39,9 @@ want redis-cli redis-tools
 want psql postgresql-client
 want setpriv util-linux
 [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
+[ -x /usr/sbin/haproxy ] || packages+=(haproxy)
+want patroni patroni
+want etcd etcd-server
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || packages+=(postgresql)
 has chromium || has chromium-browser || has google-chrome || packages+=(chromium)
 
@@ -67,8 +70,8 @@ if [ "${#packages[@]}" -gt 0 ]; then
   echo "setup: installing ${packages[*]}"
   # Debian starts a server that it installs, now and at each boot: tests start their own, and none is wanted beside.
   services=()
-  for service in redis-server postgresql pgbouncer; do
-    case " ${packages[*]} " in *" $service "*) services+=("$service") ;; esac
+  for package in redis-server postgresql pgbouncer haproxy patroni etcd-server; do
+    case " ${packages[*]} " in *" $package "*) services+=("${package/etcd-server/etcd}") ;; esac
   done
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then

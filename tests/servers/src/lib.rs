@@ -1,7 +1,7 @@
 //! The servers that stores need, started for a test on loopback and gone with it.
 //!
-//! What it is: Debian's own Redis ([`Redis`], [`RedisCluster`]), PostgreSQL ([`Postgres`]) and PgBouncer ([`PgBouncer`]),
-//! each in a directory and on ports of its own, so that tests of many processes do not meet.
+//! What it is: Debian's own Redis ([`Redis`], [`RedisCluster`]), PostgreSQL ([`Postgres`]), also as two
+//! under Patroni with etcd ([`Patroni`]), PgBouncer ([`PgBouncer`]) and HAProxy ([`HaProxy`]), each in a directory and on ports of its own, so that tests of many processes do not meet.
 //!
 //! What it must not do: stand in for a server. What runs here is what runs in production.
 //!
@@ -10,6 +10,8 @@
 //! Invariant: a server ends with the test that started it, however that ends (`setpriv --pdeathsig`).
 
 mod authority;
+mod haproxy;
+mod patroni;
 mod port;
 mod postgres;
 mod process;
@@ -17,6 +19,8 @@ mod redis;
 mod redis_cluster;
 
 pub use authority::Authority;
+pub use haproxy::HaProxy;
+pub use patroni::Patroni;
 pub use port::Port;
 pub use postgres::{PgBouncer, Postgres, Session};
 pub use process::WITHIN;

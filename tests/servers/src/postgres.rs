@@ -2,21 +2,20 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::process::{Process, command, give, run};
+use crate::process::{Process, command, directory, file, give, run};
 use crate::{Authority, Port};
 
 /// Who runs both servers where the test is run by root, and whom the databases belong to.
-const USER: &str = "postgres";
+pub(crate) const USER: &str = "postgres";
 
 /// What [`USER`] shows to both servers.
-const PASSWORD: &str = "of-the-test";
+pub(crate) const PASSWORD: &str = "of-the-test";
 
 /// A PostgreSQL with an empty cluster of its own.
 #[derive(Debug)]
@@ -27,19 +26,6 @@ pub struct Postgres {
     process: Option<Process>,
     /// Databases made so far.
     made: AtomicU32,
-}
-
-/// A directory that the servers' user may write to.
-fn directory() -> TempDir {
-    let directory = TempDir::new().expect("a directory");
-    let open = Permissions::from_mode(0o711);
-    std::fs::set_permissions(directory.path(), open).expect("it is ours");
-    directory
-}
-
-fn file(path: PathBuf, text: &str) -> PathBuf {
-    std::fs::write(&path, text).expect("a file");
-    path
 }
 
 impl Postgres {
@@ -127,33 +113,36 @@ impl Postgres {
 
     /// Where a database is, password included.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}",
-            self.port()
-        )
+        url(self.port(), database)
     }
 
     /// What it answers to SQL: lines of values with `|` between.
     pub fn ask(&self, database: &str, sql: &str) -> String {
-        run(self.client(database, sql))
+        run(client(&self.url(database), sql))
     }
 
     /// SQL that goes on while other things happen; it ends with the server or when it is dropped.
     pub fn session(&self, database: &str, sql: &str) -> Session {
-        let mut client = self.client(database, sql);
+        let mut client = client(&self.url(database), sql);
         let child = client.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         Session(child.expect("it starts"))
     }
+}
 
-    fn client(&self, database: &str, sql: &str) -> Command {
-        let mut client = Command::new("psql");
-        client
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args(["--set", "ON_ERROR_STOP=1", "--dbname", &self.url(database)])
-            .args(["--command", sql])
-            .stdin(Stdio::null());
-        client
-    }
+/// Where a server or what stands before it offers a database, password included.
+pub(crate) fn url(port: u16, database: &str) -> String {
+    format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
+}
+
+/// What asks the database at `url`.
+pub(crate) fn client(url: &str, sql: &str) -> Command {
+    let mut client = Command::new("psql");
+    client
+        .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+        .args(["--set", "ON_ERROR_STOP=1", "--dbname", url])
+        .args(["--command", sql])
+        .stdin(Stdio::null());
+    client
 }
 
 /// A client of a [`Postgres`] that is still at it.
@@ -195,7 +184,7 @@ impl PgBouncer {
         give(place, USER);
         let mut bouncer = command("pgbouncer", Some(USER), "KILL");
         bouncer.arg(settings);
-        let log = log_of(place);
+        let log = place.join("log");
         let process = Process::start(bouncer, &log, "process up", Signal::KILL);
         Self {
             _directory: directory,
@@ -206,13 +195,6 @@ impl PgBouncer {
 
     /// Where it offers a database, password included.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}",
-            self.port.number()
-        )
+        url(self.port.number(), database)
     }
-}
-
-fn log_of(place: &Path) -> PathBuf {
-    place.join("log")
 }

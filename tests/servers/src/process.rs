@@ -1,19 +1,30 @@
 //! One server process: started, looked at, ended.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 /// How long anything may take: far beyond what it takes on a busy machine.
 pub const WITHIN: Duration = Duration::from_secs(30);
 
 /// Waits until `reached` says so; panics with what `otherwise` says after [`WITHIN`].
-pub(crate) fn eventually(mut reached: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
-    let deadline = Instant::now() + WITHIN;
+pub(crate) fn eventually(reached: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
+    within(WITHIN, reached, otherwise);
+}
+
+/// The same after `time`.
+pub(crate) fn within(
+    time: Duration,
+    mut reached: impl FnMut() -> bool,
+    otherwise: impl Fn() -> String,
+) {
+    let deadline = Instant::now() + time;
     while !reached() {
         assert!(Instant::now() < deadline, "{}", otherwise());
         std::thread::sleep(Duration::from_millis(5));
@@ -21,7 +32,7 @@ pub(crate) fn eventually(mut reached: impl FnMut() -> bool, otherwise: impl Fn()
 }
 
 /// Where Debian puts PostgreSQL's own programs: those of the newest version that is installed.
-fn postgres() -> Option<PathBuf> {
+pub(crate) fn postgres() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let versions = versions.filter_map(|version| {
         let version = version.ok()?;
@@ -32,7 +43,7 @@ fn postgres() -> Option<PathBuf> {
 }
 
 /// The program in the search path or where Debian puts it.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = postgres().into_iter().chain([PathBuf::from("/usr/sbin")]);
     let mut places = usual.chain(std::env::split_paths(&path));
@@ -134,4 +145,17 @@ pub(crate) fn give(path: &Path, user: &str) {
         command.args([OsStr::new("-R"), OsStr::new(user), path.as_os_str()]);
         run(command);
     }
+}
+
+/// A directory that a server's user may look into.
+pub(crate) fn directory() -> TempDir {
+    let directory = TempDir::new().expect("a directory");
+    let open = Permissions::from_mode(0o711);
+    std::fs::set_permissions(directory.path(), open).expect("it is ours");
+    directory
+}
+
+pub(crate) fn file(path: PathBuf, text: &str) -> PathBuf {
+    std::fs::write(&path, text).expect("a file");
+    path
 }
