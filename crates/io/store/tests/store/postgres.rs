@@ -243,6 +243,35 @@ async fn what_was_acknowledged_is_there_after_a_crash() {
     }
 }
 
+/// What was primary once answers, and takes no writes: a connection to it leads nowhere that the URL means now.
+#[tokio::test]
+async fn a_connection_to_who_is_primary_no_more_is_let_go() {
+    let server = Postgres::start();
+    let name = server.database();
+    let options = PostgresOptions {
+        connections: 1,
+        ..options(server.url(&name))
+    };
+    let store = open(&options).await;
+    store.create_meeting(&meeting(1)).await.unwrap();
+    let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'darktower'";
+    eventually("one connection is kept", async || {
+        server.ask(&name, ours) == "1\n"
+    })
+    .await;
+    server.ask(&name, "ALTER SYSTEM SET default_transaction_read_only = on");
+    server.ask(&name, "SELECT pg_reload_conf()");
+    eventually("nothing is written", async || {
+        let refused = store.create_meeting(&meeting(2)).await;
+        matches!(refused, Err(Error::Unavailable(_)))
+    })
+    .await;
+    eventually("the connection is closed", async || {
+        server.ask(&name, ours) == "0\n"
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_replica_is_asked_first_and_missed_by_nobody() {
     let mut replica = Postgres::start();

@@ -144,7 +144,12 @@ impl PostgresDatabase {
         })?;
         let answer = on(&mut connection, query, wanted, self.0.pooler);
         match timeout(STATEMENT_WITHIN, answer).await {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                if answer.as_ref().is_err_and(is_no_primary) {
+                    PoolConnection::close_on_drop(&mut connection);
+                }
+                answer
+            }
             Err(_) => {
                 // It waits for an answer that nobody wants any more.
                 PoolConnection::close_on_drop(&mut connection);
@@ -179,6 +184,13 @@ impl PostgresDatabase {
             replica.pool.close().await;
         }
     }
+}
+
+/// Whether it comes from a server that was primary once and now follows another: what the URL means is elsewhere.
+fn is_no_primary(error: &sqlx::Error) -> bool {
+    const READ_ONLY: &str = "25006";
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some(READ_ONLY)
 }
 
 fn no_connection() -> sqlx::Error {
