@@ -9,6 +9,7 @@ use darktower_client::{Api, ApiError, CreateMeeting};
 use tokio::time::{Instant, interval, timeout};
 
 use crate::Arguments;
+use crate::askers::Asker;
 use crate::crowd::{Meeting, places};
 use crate::rows::{Blow, Measure, Row, Victim};
 use crate::system::System;
@@ -70,13 +71,21 @@ pub(crate) async fn row(
     for _ in 0..count {
         meetings.push(Meeting::begin(&system.api(), &system.ways(), people, films).await?);
     }
+    let askers = askers(row, &system, &meetings);
     let quiet = match arguments.untimed {
         true => QUIET_UNTIMED,
         false => QUIET,
     };
     let mut outcome = Outcome::default();
     for _ in 0..arguments.repeat {
-        once(row, &mut system, &meetings, quiet, &mut outcome).await?;
+        once(row, &mut system, &meetings, &askers, quiet, &mut outcome).await?;
+    }
+    if let Some(servers) = &system.servers {
+        let lost = servers.lost(&askers);
+        let told: usize = askers.iter().map(|asker| asker.codes().len()).sum();
+        if told == 0 || !lost.is_empty() {
+            outcome.note(format!("{}: of {told} rows are lost: {lost:?}", row.name));
+        }
     }
     for meeting in meetings {
         meeting.leave().await;
@@ -88,6 +97,7 @@ async fn once(
     row: &Row,
     system: &mut System,
     meetings: &[Meeting],
+    askers: &[Asker],
     quiet: Duration,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
@@ -101,7 +111,8 @@ async fn once(
     let began = Instant::now();
     let struck = system.strike(row.victim, row.blow, victim).await?;
     let healed = Instant::now();
-    if matches!(row.measure, Measure::Lookup | Measure::Known) {
+    askers.iter().for_each(Asker::reset);
+    if row.measure == Measure::Known {
         for meeting in meetings {
             match meeting.lookup(&globals, row.bound).await {
                 Some(took) => outcome.samples.push(took),
@@ -132,7 +143,10 @@ async fn once(
         Measure::Gap => people().all(|person| person.sees_again()),
         Measure::Through => people().all(|person| person.sees_since(healed)),
         Measure::Still(time) => began.elapsed() > time,
-        Measure::Lookup | Measure::Known | Measure::Create | Measure::Seat { .. } => true,
+        Measure::Lookup | Measure::Written => {
+            askers.iter().all(|asker| asker.well_since().is_some())
+        }
+        Measure::Known | Measure::Create | Measure::Seat { .. } => true,
     };
     let mut look = interval(LOOK);
     let patience = match row.measure {
@@ -152,6 +166,16 @@ async fn once(
         }
     }
     tokio::time::sleep(quiet).await;
+    for asker in askers {
+        match asker.well_since() {
+            Some(at) => outcome.samples.push(at - began),
+            None => outcome.note(format!(
+                "{}: one is not answered: {:?}",
+                row.name,
+                asker.failed()
+            )),
+        }
+    }
     for person in people() {
         match row.measure {
             Measure::Back => match person.back() {
@@ -211,6 +235,16 @@ async fn is_used(globals: &[String], handler: Option<SocketAddr>) -> anyhow::Res
     Ok(Some(places(server, &code).await?.1) == handler)
 }
 
+/// Who asks all the time.
+fn askers(row: &Row, system: &System, meetings: &[Meeting]) -> Vec<Asker> {
+    let newcomer = |meeting: &Meeting| Asker::newcomer(system.api(), meeting.code.clone());
+    match row.measure {
+        Measure::Lookup => meetings.iter().map(newcomer).collect(),
+        Measure::Written => system.apis().into_iter().map(Asker::writer).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// How long it takes until a meeting is refused with 503 and a time to come again.
 async fn refused(globals: &[String]) -> anyhow::Result<Duration> {
     let began = Instant::now();
@@ -257,7 +291,9 @@ async fn aim<'a>(
             Victim::Global => return Ok((Some(system.globals[0].addr), Vec::new())),
             Victim::Participant => anyhow::bail!("a participant is no part of the system"),
             Victim::Paths | Victim::Masters => return Ok((None, meetings.iter().collect())),
-            Victim::Database | Victim::Master => return Ok((None, Vec::new())),
+            Victim::Database | Victim::Primary | Victim::PrimaryServer | Victim::Master => {
+                return Ok((None, Vec::new()));
+            }
         };
         on.entry(place).or_default().push(meeting);
     }

@@ -13,6 +13,10 @@ pub(crate) enum Victim {
     Global,
     /// PostgreSQL.
     Database,
+    /// The machine of the primary: its PostgreSQL, and the Patroni that watches it.
+    Primary,
+    /// The primary's PostgreSQL alone.
+    PrimaryServer,
     /// A master of the Redis Cluster.
     Master,
     /// All of them.
@@ -49,10 +53,14 @@ pub(crate) enum Blow {
 pub(crate) enum Measure {
     /// From the blow until each participant of the meetings concerned is back in the meeting.
     Back,
-    /// From the blow until a newcomer is told the way, by the other one where the first is silent.
+    /// From the blow until newcomers, who ask all the time, are told the way each time.
     Lookup,
-    /// The same, and a meeting is refused with 503 and a time to come again, within a second.
+    /// From the blow until a newcomer is told the way, and a meeting is refused with 503 and a time to come again, within
+    /// a second.
     Known,
+    /// From the blow until those who create meetings all the time can do so each time, and every meeting that was ever
+    /// acknowledged is there.
+    Written,
     /// From the blow until meetings can be created and joined again.
     Create,
     /// The longest time without a new frame, for each sender and receiver of the meetings concerned.
@@ -73,8 +81,12 @@ pub(crate) enum Measure {
 pub(crate) enum Ground {
     /// One Redis, and SQLite.
     Plain,
+    /// As `Plain`; participants reach the global controllers by HAProxy.
+    Proxied,
     /// One Redis, and PostgreSQL.
     Postgres,
+    /// One Redis, and two PostgreSQLs under Patroni behind HAProxy.
+    Patroni,
     /// A Redis Cluster of six, and SQLite.
     Cluster,
     /// As `Plain`; controllers and handlers are reached through relays.
@@ -110,20 +122,8 @@ const fn ms(ms: u64) -> Duration {
 
 /// The table. A controller's death may not be seen in media at all; frames come each 33 ms, and more than two missing are one too many.
 pub(crate) const ROWS: &[Row] = &[
-    row(
-        "F1-kill",
-        Victim::Global,
-        Blow::Kill,
-        Measure::Lookup,
-        30_000,
-    ),
-    row(
-        "F1-pause",
-        Victim::Global,
-        Blow::Pause,
-        Measure::Lookup,
-        30_000,
-    ),
+    proxied("F1-kill", Blow::Kill),
+    proxied("F1-pause", Blow::Pause),
     row(
         "F2-kill",
         Victim::Controller,
@@ -172,6 +172,8 @@ pub(crate) const ROWS: &[Row] = &[
         ground: Ground::Cuttable,
         ..row("F2b", Victim::Controller, Blow::Cut, Measure::Back, 10_000)
     },
+    patroni("F4-node", Victim::Primary),
+    patroni("F4-postgres", Victim::PrimaryServer),
     Row {
         ground: Ground::Cluster,
         ..row(
@@ -250,6 +252,20 @@ const fn deaf(name: &'static str, blow: Blow) -> Row {
         ground: Ground::Fronted,
         gap: ms(5_000),
         ..row(name, Victim::Handler, blow, Measure::Avoided, 3_000)
+    }
+}
+
+const fn proxied(name: &'static str, blow: Blow) -> Row {
+    Row {
+        ground: Ground::Proxied,
+        ..row(name, Victim::Global, blow, Measure::Lookup, 30_000)
+    }
+}
+
+const fn patroni(name: &'static str, victim: Victim) -> Row {
+    Row {
+        ground: Ground::Patroni,
+        ..row(name, victim, Blow::Kill, Measure::Written, 60_000)
     }
 }
 

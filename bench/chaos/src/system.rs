@@ -10,6 +10,7 @@ use darktower_servers::{Port, Postgres, Redis, RedisCluster};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::front::{Front, Servers};
 use crate::rows::{Blow, Ground, Victim};
 
 const ANY: &str = "127.0.0.1:0";
@@ -36,18 +37,18 @@ pub(crate) struct Node {
     /// The way from the participants to it, where that is a relay; and from it to the state store.
     wire: Option<Relay>,
     store: Option<Relay>,
-    front: Option<Front>,
+    gate: Option<Gate>,
 }
 
 /// What stands before a handler for all who send it datagrams.
-struct Front {
+struct Gate {
     relay: Relay,
     /// Where the handler itself listens.
     inner: SocketAddr,
     _port: Port,
 }
 
-impl Front {
+impl Gate {
     fn start() -> anyhow::Result<Self> {
         let port = Port::take();
         let inner = SocketAddr::from(([127, 0, 0, 1], port.number()));
@@ -79,6 +80,8 @@ pub(crate) struct System {
     ground: Ground,
     state: State,
     postgres: Option<Postgres>,
+    pub(crate) servers: Option<Servers>,
+    front: Option<Front>,
     /// Where the database is, if it is a server.
     database: Option<String>,
     pub(crate) globals: Vec<Node>,
@@ -90,9 +93,11 @@ impl System {
     /// Starts all, which know one another by certificates on gRPC, and waits until they are ready.
     pub(crate) fn start(ground: Ground) -> anyhow::Result<Self> {
         let postgres = (ground == Ground::Postgres).then(Postgres::start);
+        let servers = (ground == Ground::Patroni).then(Servers::start);
         let database = postgres
             .as_ref()
-            .map(|server| server.url(&server.database()));
+            .map(|server| server.url(&server.database()))
+            .or_else(|| servers.as_ref().map(Servers::url));
         let mut system = Self {
             directory: TempDir::new().context("a directory")?,
             ground,
@@ -101,6 +106,8 @@ impl System {
                 _ => State::One(Redis::start()),
             },
             postgres,
+            servers,
+            front: (ground == Ground::Proxied).then(|| Front::start(GLOBALS)),
             database,
             globals: Vec::new(),
             controllers: Vec::new(),
@@ -144,10 +151,14 @@ impl System {
             url = format!("redis://{}", relay.addr());
             store = Some(relay);
         }
+        let taken = self.globals.iter().map(|node| node.addr);
+        let place = self.front.as_ref().filter(|_| role == "global");
+        let place = place.and_then(|front| front.free(taken));
+        let http = place.map_or(ANY.to_owned(), |place| place.to_string());
         let mut settings = vec![
             ("DARKTOWER_STATE__URL", url),
             ("DARKTOWER_CLUSTER__DEVELOPMENT", "true".to_owned()),
-            ("DARKTOWER_GLOBAL__HTTP", ANY.to_owned()),
+            ("DARKTOWER_GLOBAL__HTTP", http),
             ("DARKTOWER_GLOBAL__HTTPS", ANY.to_owned()),
             // Everybody comes from one address here.
             ("DARKTOWER_GLOBAL__LOOKUPS_PER_SECOND", UNLIMITED.to_owned()),
@@ -162,17 +173,17 @@ impl System {
             settings.push(("DARKTOWER_MEETING__SEAT_TTL", format!("{seconds}s")));
         }
         let is_fronted = self.ground == Ground::Fronted && role == "media";
-        let front = is_fronted.then(Front::start).transpose()?;
+        let gate = is_fronted.then(Gate::start).transpose()?;
         if let Some(database) = &self.database {
             settings.push(("DARKTOWER_DATABASE__URL", database.clone()));
         }
         settings.push(("DARKTOWER_MEETING__LISTEN", ANY.to_owned()));
-        let listen = front
+        let listen = gate
             .as_ref()
             .map_or(ANY.to_owned(), |it| it.inner.to_string());
         settings.push(("DARKTOWER_MEDIA__LISTEN", listen));
-        if let Some(front) = &front {
-            let url = format!("https://{}/v1/media", front.relay.addr());
+        if let Some(gate) = &gate {
+            let url = format!("https://{}/v1/media", gate.relay.addr());
             settings.push(("DARKTOWER_MEDIA__PUBLIC_URL", url));
         }
         let settings: Vec<_> = settings
@@ -181,8 +192,8 @@ impl System {
             .collect();
         let mut process = Process::start(&[role], self.directory.path(), &settings);
         let ready = process.ready();
-        let addr = match &front {
-            Some(front) => front.relay.addr(),
+        let addr = match &gate {
+            Some(gate) => gate.relay.addr(),
             None => address(&ready, door),
         };
         // The services reach one another past it: it is the participants' network that fails.
@@ -195,13 +206,14 @@ impl System {
             addr,
             wire,
             store,
-            front,
+            gate,
         })
     }
 
     /// Where the API is.
     pub(crate) fn api(&self) -> String {
-        format!("http://{}", self.globals[0].addr)
+        let first = || format!("http://{}", self.globals[0].addr);
+        self.front.as_ref().map_or_else(first, Front::api)
     }
 
     /// All places where it is.
@@ -240,6 +252,13 @@ impl System {
                 postgres.kill();
                 return Ok(Struck::Database);
             }
+            Victim::Primary | Victim::PrimaryServer => {
+                let servers = self.servers.as_mut().context("there is no Patroni")?;
+                let is_machine = victim == Victim::Primary;
+                let member = servers.kill_primary(is_machine);
+                let member = member.context("nobody is primary")?;
+                return Ok(Struck::Primary { member, is_machine });
+            }
             Victim::Master | Victim::Masters => return self.strike_state(victim, blow),
             Victim::Participant => anyhow::bail!("a participant is no part of the system"),
             Victim::Paths => {
@@ -266,8 +285,8 @@ impl System {
                 store.blackout(true)?;
             }
             Blow::Mute { both } => {
-                let front = node.front.as_ref().context("nothing is before it")?;
-                front.mute(true, both)?;
+                let gate = node.gate.as_ref().context("nothing is before it")?;
+                gate.mute(true, both)?;
             }
             Blow::Outage(_) | Blow::Rebind | Blow::Sleep(_) => {
                 anyhow::bail!("that is not done to a node")
@@ -322,8 +341,8 @@ impl System {
                         nodes.push(*node);
                     }
                     Blow::Mute { both } => {
-                        let front = node.front.as_ref().context("nothing is before it")?;
-                        front.mute(false, both)?;
+                        let gate = node.gate.as_ref().context("nothing is before it")?;
+                        gate.mute(false, both)?;
                         nodes.push(*node);
                     }
                     _ => {
@@ -338,6 +357,10 @@ impl System {
             Struck::Database => {
                 let postgres = self.postgres.as_mut().context("there is no PostgreSQL")?;
                 postgres.start_again();
+            }
+            Struck::Primary { member, is_machine } => {
+                let servers = self.servers.as_mut().context("there is no Patroni")?;
+                servers.mend(member, is_machine);
             }
             Struck::State { masters, blow } => {
                 if let State::Cluster(cluster) = &mut self.state {
@@ -364,6 +387,10 @@ pub(crate) enum Struck {
         node: Box<Node>,
     },
     Database,
+    Primary {
+        member: usize,
+        is_machine: bool,
+    },
     State {
         masters: Vec<usize>,
         blow: Blow,

@@ -45,6 +45,7 @@ fn name(measure: Measure) -> &'static str {
         Measure::Create => "create",
         Measure::Avoided => "avoided",
         Measure::Seat { .. } => "seat",
+        Measure::Written => "written",
         Measure::Gap | Measure::Through | Measure::Still(_) => "gap",
     }
 }

@@ -19,6 +19,9 @@ const MEMBERS: usize = 2;
 /// What a primary that is gone is followed within, and gone members come back within.
 const FAILOVER_WITHIN: Duration = Duration::from_secs(60);
 
+/// How often it is looked for that: each look is a process, which what is measured meanwhile would feel.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// Debian's own, which its Patroni runs on too; there may be another in the search path.
 const PYTHON: &str = "/usr/bin/python3";
 
@@ -216,7 +219,7 @@ impl Patroni {
             let texts: Vec<_> = self.members.iter().map(Member::text).collect();
             texts.join("\n\n")
         };
-        within(FAILOVER_WITHIN, reached, texts);
+        within(FAILOVER_WITHIN, LOOK, reached, texts);
     }
 
     fn takes_writes(&self) -> bool {

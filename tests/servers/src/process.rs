@@ -15,19 +15,20 @@ pub const WITHIN: Duration = Duration::from_secs(30);
 
 /// Waits until `reached` says so; panics with what `otherwise` says after [`WITHIN`].
 pub(crate) fn eventually(reached: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
-    within(WITHIN, reached, otherwise);
+    within(WITHIN, Duration::from_millis(5), reached, otherwise);
 }
 
-/// The same after `time`.
+/// The same after `time`, looking each `every`.
 pub(crate) fn within(
     time: Duration,
+    every: Duration,
     mut reached: impl FnMut() -> bool,
     otherwise: impl Fn() -> String,
 ) {
     let deadline = Instant::now() + time;
     while !reached() {
         assert!(Instant::now() < deadline, "{}", otherwise());
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(every);
     }
 }
 
