@@ -156,6 +156,9 @@ impl Publisher {
                 _ => {}
             },
             Input::Tick => {
+                if self.max_datagram.is_some() && self.uplink.watch(now) {
+                    self.retarget(now);
+                }
                 self.ask_again(now);
                 self.pad(now);
             }

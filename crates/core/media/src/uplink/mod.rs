@@ -49,6 +49,10 @@ const MISSED_US: u64 = 1_000_000;
 const MISSED_AGAIN_US: u64 = 500_000;
 const MISSED_PERCENT: u64 = 80;
 
+/// Silence makes it no smaller than this: the smallest picture and sound go on, for it is they that find out that
+/// the path is back.
+const MISSED_LEAST: Bitrate = Bitrate::from_kbps(250);
+
 /// Pictures get this much of the belief; the rest is for what encoders overshoot.
 const SPENT_PERCENT: u64 = 90;
 
@@ -185,8 +189,7 @@ impl Uplink {
         }
         let bytes = feedback.bytes;
         self.trial.heard(at, bytes, span_us, &mut self.belief);
-        let all = self.wanted.percent(110) + self.sound.rate;
-        self.trial.begin(at, all.bps(), &self.belief);
+        self.test(at);
     }
 
     fn watch_backlog(&mut self, now: Micros, backlog: u64) {
@@ -219,7 +222,7 @@ impl Uplink {
         wanted.min(most as usize)
     }
 
-    /// Something is sent. True where the belief has changed for want of reports.
+    /// Looks at the clock. True where the belief has changed for want of reports.
     pub(crate) fn watch(&mut self, now: Duration) -> bool {
         let now = micros(now);
         let Some(heard) = self.heard else {
@@ -236,8 +239,19 @@ impl Uplink {
         }
         // The next time comes sooner.
         self.heard = Some(now + MISSED_AGAIN_US - MISSED_US);
-        self.belief.restart(MISSED_PERCENT);
-        true
+        // A queue that stood is not known to stand any more.
+        let shrinks = self.offered > 0 && self.estimate() > MISSED_LEAST;
+        self.belief
+            .restart(if shrinks { MISSED_PERCENT } else { 100 });
+        // Too little may be believed to send anything at all, and of nothing there is no report.
+        self.test(now);
+        shrinks
+    }
+
+    /// Begins a test of what all layers would take, where that is more than is believed.
+    fn test(&mut self, now: Micros) {
+        let all = self.wanted.percent(110) + self.sound.rate;
+        self.trial.begin(now, all.bps(), &self.belief);
     }
 
     pub(crate) fn sent_audio(&mut self, now: Duration, bytes: u64) {
@@ -283,7 +297,13 @@ impl Uplink {
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.trial.deadline().map(Duration::from_micros)
+        let is_wanted = self.wanted > Bitrate::ZERO;
+        let missed = self
+            .heard
+            .filter(|_| is_wanted)
+            .map(|heard| heard + MISSED_US);
+        let at = self.trial.deadline().into_iter().chain(missed).min();
+        at.map(Duration::from_micros)
     }
 }
 

@@ -56,6 +56,9 @@ impl Trial {
             _ => belief.bps() / 4 * 5 + NEAR_BPS,
         };
         let to = to.min(far);
+        // Of one that nothing was ever heard of nothing is known.
+        self.test
+            .take_if(|test| now > test.began + LENGTH_US + 2 * HEAR_US);
         let free = self.test.is_none() && now >= self.not_before && belief.is_calm(now);
         if free && to > belief.bps() / 100 * 103 {
             self.test = Some(Test {

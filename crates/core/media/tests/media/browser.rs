@@ -99,6 +99,8 @@ pub(crate) struct Browser {
     pub(crate) key_frames: u32,
     reported: BTreeMap<u64, usize>,
     dice: Random,
+    /// Whether the microphone sends.
+    pub(crate) speaks: bool,
 }
 
 pub(crate) fn camera() -> Shape {
@@ -129,6 +131,7 @@ impl Browser {
             now: START,
             publisher: Publisher::new(publisher::Config::default(), 1),
             keys: Keys::of(ALICE),
+            speaks: true,
             streams: BTreeMap::new(),
             datagrams: VecDeque::new(),
             out: BTreeMap::new(),
@@ -302,7 +305,7 @@ impl Browser {
     fn encode(&mut self) {
         let at = (self.now - START).as_millis() as u64;
         let capture_us = self.now.as_micros() as u64;
-        if at.is_multiple_of(20) {
+        if at.is_multiple_of(20) && self.speaks {
             let encoded = Encoded {
                 handle: MICROPHONE,
                 layer: 0,

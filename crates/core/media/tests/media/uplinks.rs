@@ -103,6 +103,33 @@ fn n9_after_a_blackout_pictures_come_within_a_second() {
 }
 
 #[test]
+fn pictures_without_sound_come_back_after_a_long_blackout() {
+    for seed in 1..=4 {
+        let dark = Conditions {
+            blackout: true,
+            ..link(3000, 40)
+        };
+        let mut browser = Browser::new(link(3000, 40), seed, true);
+        browser.speaks = false;
+        browser.layers_wanted(0b001);
+        browser.schedule(ms(8000), dark);
+        browser.schedule(ms(16_000), link(3000, 40));
+        browser.run_until(ms(24_000));
+        // The browser's own probes double up to some four seconds.
+        let small = browser.frames(Some(0), ms(16_000), ms(22_000));
+        let fresh = small.iter().find(|one| one.captured > ms(17_000));
+        println!(
+            "{:?} {:?} {:?} {}",
+            browser.settings,
+            browser.estimate(),
+            fresh,
+            small.len()
+        );
+        assert!(fresh.is_some(), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_handler_that_says_nothing_gets_what_publishers_always_sent() {
     let mut browser = Browser::new(link(5000, 40), 1, false);
     browser.run_until(ms(8000));
