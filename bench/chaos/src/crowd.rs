@@ -117,10 +117,7 @@ impl Meeting {
 
     pub(crate) async fn leave(self) {
         for person in self.people {
-            for task in &person.tasks {
-                task.abort();
-            }
-            person.client.leave().await;
+            person.leave().await;
         }
     }
 }
@@ -140,7 +137,7 @@ fn authority(url: &str) -> anyhow::Result<SocketAddr> {
 }
 
 impl Person {
-    async fn join(
+    pub(crate) async fn join(
         server: &str,
         ways: &Ways,
         code: &str,
@@ -186,6 +183,13 @@ impl Person {
             }));
         }
         Ok(person)
+    }
+
+    pub(crate) async fn leave(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.client.leave().await;
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -11,6 +11,7 @@ mod crowd;
 mod front;
 mod gaps;
 mod play;
+mod release;
 mod rows;
 mod system;
 mod tell;
@@ -57,8 +58,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     let (mut lines, mut all) = (Vec::new(), true);
     writeln!(out, "{}", tell::HEAD)?;
     for row in rows {
-        let system = system::System::start(row.ground)?;
+        let begins_as = release::first(row)?;
+        let system = system::System::start(row.ground, begins_as)?;
         let outcome = match row.measure {
+            rows::Measure::Rolled { back } => release::row(row, back, system, &arguments).await?,
             rows::Measure::Seat { held } => away::row(row, held, system, &arguments).await?,
             _ => play::row(row, system, &arguments).await?,
         };

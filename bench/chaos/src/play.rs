@@ -119,8 +119,6 @@ async fn once(
                 None => outcome.note(format!("{}: nobody answered", row.name)),
             }
         }
-    }
-    if row.measure == Measure::Known {
         match refused(&globals).await {
             Ok(took) => outcome.samples.push(took),
             Err(problem) => outcome.note(format!("{}: {problem}", row.name)),
@@ -146,7 +144,7 @@ async fn once(
         Measure::Lookup | Measure::Written => {
             askers.iter().all(|asker| asker.well_since().is_some())
         }
-        Measure::Known | Measure::Create | Measure::Seat { .. } => true,
+        Measure::Known | Measure::Create | Measure::Seat { .. } | Measure::Rolled { .. } => true,
     };
     let mut look = interval(LOOK);
     let patience = match row.measure {
@@ -289,7 +287,7 @@ async fn aim<'a>(
             Victim::Handler => handler,
             // Nobody who is in a meeting is concerned.
             Victim::Global => return Ok((Some(system.globals[0].addr), Vec::new())),
-            Victim::Participant => anyhow::bail!("a participant is no part of the system"),
+            Victim::Participant | Victim::Release => anyhow::bail!("that is played elsewhere"),
             Victim::Paths | Victim::Masters => return Ok((None, meetings.iter().collect())),
             Victim::Database | Victim::Primary | Victim::PrimaryServer | Victim::Master => {
                 return Ok((None, Vec::new()));

@@ -25,6 +25,8 @@ pub(crate) enum Victim {
     Paths,
     /// One participant of each meeting.
     Participant,
+    /// All processes, one after the other.
+    Release,
 }
 
 /// What is done to it.
@@ -72,6 +74,9 @@ pub(crate) enum Measure {
     /// From the blow until newcomers to the meetings concerned are sent elsewhere; no new meeting comes to it before it
     /// is healed, and some do after.
     Avoided,
+    /// The longest time without a new frame while all processes are replaced by those of this release, or of the
+    /// previous one; who joins meanwhile gets in.
+    Rolled { back: bool },
     /// From its waking until the others see it again: on the seat that was held, or as somebody new.
     Seat { held: bool },
 }
@@ -112,7 +117,7 @@ pub(crate) struct Row {
     pub(crate) gap: Duration,
     /// Meetings, and participants of each who send nothing, in place of those that the command line asks for.
     pub(crate) crowd: Option<(usize, usize)>,
-    /// It takes many minutes and is played where it is asked for by its whole name.
+    /// It takes many minutes, or a previous release, and is played where it is asked for by its whole name.
     pub(crate) long: bool,
 }
 
@@ -221,6 +226,8 @@ pub(crate) const ROWS: &[Row] = &[
         long: true,
         ..away("F9-real-expired", 300, 310, false)
     },
+    rolled("F11-forward", false),
+    rolled("F11-back", true),
     Row {
         ground: Ground::Relays,
         ..row("F10", Victim::Paths, Blow::Rebind, Measure::Through, 3_000)
@@ -243,6 +250,20 @@ const fn away(name: &'static str, ttl_s: u64, gone_s: u64, held: bool) -> Row {
             Blow::Sleep(ms(gone_s * 1000)),
             Measure::Seat { held },
             10_000,
+        )
+    }
+}
+
+const fn rolled(name: &'static str, back: bool) -> Row {
+    Row {
+        ground: Ground::Proxied,
+        long: true,
+        ..row(
+            name,
+            Victim::Release,
+            Blow::Stop,
+            Measure::Rolled { back },
+            1_000,
         )
     }
 }

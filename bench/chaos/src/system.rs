@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use darktower_cluster_tests::{Process, address};
 use darktower_link::relay::{Config, Relay};
 use darktower_servers::{Port, Postgres, Redis, RedisCluster};
 use tempfile::TempDir;
+use tokio::task::block_in_place;
 use tokio::time::sleep;
 
 use crate::front::{Front, Servers};
@@ -18,6 +21,8 @@ const UNLIMITED: &str = "1000000";
 const GLOBALS: usize = 2;
 const CONTROLLERS: usize = 3;
 const HANDLERS: usize = 3;
+/// Between two steps of a rolling update: a load balancer has noticed the one before.
+const SETTLES: Duration = Duration::from_secs(2);
 
 /// Relays by the address that they lead to.
 #[derive(Debug, Default)]
@@ -78,6 +83,8 @@ enum State {
 pub(crate) struct System {
     directory: TempDir,
     ground: Ground,
+    /// What is started, where that is not the program of this release.
+    program: Option<PathBuf>,
     state: State,
     postgres: Option<Postgres>,
     pub(crate) servers: Option<Servers>,
@@ -91,7 +98,7 @@ pub(crate) struct System {
 
 impl System {
     /// Starts all, which know one another by certificates on gRPC, and waits until they are ready.
-    pub(crate) fn start(ground: Ground) -> anyhow::Result<Self> {
+    pub(crate) fn start(ground: Ground, program: Option<PathBuf>) -> anyhow::Result<Self> {
         let postgres = (ground == Ground::Postgres).then(Postgres::start);
         let servers = (ground == Ground::Patroni).then(Servers::start);
         let database = postgres
@@ -101,6 +108,7 @@ impl System {
         let mut system = Self {
             directory: TempDir::new().context("a directory")?,
             ground,
+            program,
             state: match ground {
                 Ground::Cluster => State::Cluster(RedisCluster::start(1)),
                 _ => State::One(Redis::start()),
@@ -115,7 +123,7 @@ impl System {
         };
         if let Some(database) = &system.database {
             let settings = [("DARKTOWER_DATABASE__URL", database.as_str())];
-            let mut process = Process::start(&["migrate"], system.directory.path(), &settings);
+            let mut process = system.process("migrate", &settings);
             anyhow::ensure!(process.exit().success(), "the schema cannot be made");
         }
         system.fill()?;
@@ -135,6 +143,36 @@ impl System {
         while self.handlers.len() < HANDLERS {
             let node = self.spawn("media", "media")?;
             self.handlers.push(node);
+        }
+        Ok(())
+    }
+
+    fn process(&self, role: &str, settings: &[(&str, &str)]) -> Process {
+        let place = self.directory.path();
+        match &self.program {
+            Some(program) => Process::start_as(&[program.as_os_str()], &[role], place, settings),
+            None => Process::start(&[role], place, settings),
+        }
+    }
+
+    /// Replaces all by processes of `program`, one after the other, as a rolling update does: a handler or a controller
+    /// comes before one goes, a global controller after it.
+    pub(crate) async fn roll(&mut self, program: Option<PathBuf>) -> anyhow::Result<()> {
+        self.program = program;
+        for _ in 0..HANDLERS {
+            let new = block_in_place(|| self.spawn("media", "media"))?;
+            self.handlers.push(new);
+            stop(self.handlers.remove(0)).await?;
+        }
+        for _ in 0..CONTROLLERS {
+            let new = block_in_place(|| self.spawn("meeting", "signal"))?;
+            self.controllers.push(new);
+            stop(self.controllers.remove(0)).await?;
+        }
+        for _ in 0..GLOBALS {
+            stop(self.globals.remove(0)).await?;
+            block_in_place(|| self.fill())?;
+            sleep(SETTLES).await;
         }
         Ok(())
     }
@@ -190,7 +228,7 @@ impl System {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        let mut process = Process::start(&[role], self.directory.path(), &settings);
+        let mut process = self.process(role, &settings);
         let ready = process.ready();
         let addr = match &gate {
             Some(gate) => gate.relay.addr(),
@@ -260,7 +298,7 @@ impl System {
                 return Ok(Struck::Primary { member, is_machine });
             }
             Victim::Master | Victim::Masters => return self.strike_state(victim, blow),
-            Victim::Participant => anyhow::bail!("a participant is no part of the system"),
+            Victim::Participant | Victim::Release => anyhow::bail!("that is played elsewhere"),
             Victim::Paths => {
                 match blow {
                     Blow::Outage(outage) => {
@@ -377,6 +415,15 @@ impl System {
         }
         self.fill()
     }
+}
+
+/// Stops one in order, when those that came meanwhile are known to all.
+async fn stop(mut node: Node) -> anyhow::Result<()> {
+    sleep(SETTLES).await;
+    node.process.terminate();
+    let exit = block_in_place(|| node.process.exit());
+    anyhow::ensure!(exit.success(), "it did not end in order: {exit}");
+    Ok(())
 }
 
 /// What something was done to.

@@ -56,6 +56,11 @@ fn a_media_handler_that_is_stopped_is_left_in_order() {
 }
 
 #[test]
+fn a_media_handler_whose_datagrams_are_lost_is_left() {
+    holds("F3-udp");
+}
+
+#[test]
 fn meetings_outlive_their_database() {
     holds("F1b");
 }

@@ -87,9 +87,21 @@ impl Process {
         settings: &[(&str, &str)],
     ) -> Self {
         let program = built("darktower", "DARKTOWER_BIN");
-        let mut words = by.iter().map(OsStr::new).chain([program.as_os_str()]);
-        let mut command = clean(words.next().expect("a program"));
-        command.args(words).args(arguments).current_dir(directory);
+        let mut words: Vec<_> = by.iter().map(OsStr::new).collect();
+        words.push(program.as_os_str());
+        Self::start_as(&words, arguments, directory, settings)
+    }
+
+    /// The same of the program that `words` begin with, such as another release.
+    pub fn start_as(
+        words: &[&OsStr],
+        arguments: &[&str],
+        directory: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let (first, more) = words.split_first().expect("a program");
+        let mut command = clean(first);
+        command.args(more).args(arguments).current_dir(directory);
         command.envs(settings.iter().copied());
         Self::spawn(arguments.join(" "), command)
     }
