@@ -25,8 +25,9 @@ const LOOK: Duration = Duration::from_millis(20);
 const NEWCOMERS: Duration = Duration::from_millis(250);
 /// Meetings that are created to see that none comes to a handler.
 const NEW_MEETINGS: usize = 12;
-/// A handler through which media comes again gets meetings by then.
-const RETURNS: Duration = Duration::from_secs(20);
+/// A handler through which media comes again gets meetings by then, also one that failed again and again: it is asked
+/// for up to forty good probes.
+const RETURNS: Duration = Duration::from_secs(60);
 /// A flow without a frame for longer has stopped.
 const FLOWS: Duration = Duration::from_millis(400);
 

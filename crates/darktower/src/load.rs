@@ -18,11 +18,12 @@ const FILE_VARIABLE: &str = "DARKTOWER_CONFIG";
 
 /// Variables with our prefix that are no settings: they tell tests which
 /// programs to start.
-const NO_SETTINGS: [&str; 4] = [
+const NO_SETTINGS: [&str; 5] = [
     FILE_VARIABLE,
     "DARKTOWER_BIN",
     "DARKTOWER_BOT",
     "DARKTOWER_LINK",
+    "DARKTOWER_PREVIOUS",
 ];
 
 const PREFIX: &str = "DARKTOWER_";
