@@ -312,36 +312,24 @@ fn n9_after_a_blackout_the_path_is_there_at_once() {
 }
 
 #[test]
-fn what_flowed_before_a_blackout_flows_after_it_each_time_anew() {
-    let lit = link(3000, 40);
-    let dark = Conditions {
-        blackout: true,
-        ..lit
+fn what_flowed_before_a_silence_is_believed_to_flow_after_it() {
+    let mut path = Path::new(Config::default(), ms(0));
+    let rtt = Rtt {
+        min: ms(10),
+        smoothed: ms(10),
     };
-    let small = Source {
-        cap: Bitrate::from_kbps(150),
-        probes: false,
-        ..MEDIA
-    };
-    Case {
-        link: lit,
-        changes: &[
-            (3000, dark),
-            (4000, lit),
-            (7000, dark),
-            (8000, lit),
-            (11_000, dark),
-            (12_000, lit),
-            (15_000, dark),
-            (16_000, lit),
-        ],
-        sources: &[small],
-        holds: &[
-            Holds::Arrives((4100, 6900), 180),
-            Holds::Arrives((16_100, 19_000), 180),
-        ],
+    // 700 kbit/s of the 1,000 that are believed.
+    for at in 0..80 {
+        path.sent(ms(at * 25), 2187);
+        path.acked(ms(at * 25 + 10), ms(at * 25), 2187, true, rtt);
     }
-    .check();
+    assert_eq!(path.estimate(), Bitrate::from_kbps(1000));
+    path.sent(ms(2000), 1200);
+    path.padding(ms(4000));
+    path.sent(ms(4000), 1200);
+    path.acked(ms(4010), ms(4000), 1200, true, rtt);
+    let kbps = path.estimate().bps() / 1000;
+    assert!((820..=850).contains(&kbps), "{kbps}");
 }
 
 #[test]
