@@ -222,7 +222,6 @@ impl Path {
     /// largest packet (RFC 8899).
     pub fn remaining(&mut self, bytes: u64) {
         self.in_flight = bytes;
-        self.drain = self.drain.min(bytes);
     }
 
     /// Packets are lost, the newest of them sent at `sent_at`, or (`ecn`) routers marked
