@@ -1,9 +1,10 @@
 //! Rows of failures: real processes under load, a part of them killed, paused or stopped, and how long the participants
 //! notice.
 //!
-//! What it is: [`system`] starts the processes, [`crowd`] the participants, [`askers`] those who come and create meetings, [`rows`] says what is done to whom and what
-//! must hold, [`play`] does it again and again. What it must not do: judge by what the servers say; what counts is what
-//! the participants see.
+//! What it is: [`system`] starts the processes, [`crowd`] the participants, [`askers`] those who come and create
+//! meetings, [`rows`] says what is done to whom and what must hold, [`play`] does it again and again; [`away`] and
+//! [`release`] play the rows of who sleeps and of an update. What it must not do: judge by what the servers say; what
+//! counts is what the participants see.
 
 mod askers;
 mod away;
