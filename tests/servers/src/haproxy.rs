@@ -46,9 +46,9 @@ impl HaProxy {
             .zip(backends)
             .map(|(n, at)| format!("    server s{n} {at}\n"))
             .collect();
-        let check = format!("    option httpchk GET {health}\n");
-        // With nothing to tell it says how it waits, and begins to.
-        Self::start(&format!("{HTTP}{check}{servers}"), "Using epoll()")
+        let check = format!("    option httpchk GET {health}\n    option log-health-checks\n");
+        // It asks them once its port is open: what it says before may be said before that.
+        Self::start(&format!("{HTTP}{check}{servers}"), "Health check")
     }
 
     /// Before one PostgreSQL of several: whose Patroni says that it is primary. Ports of servers and of their Patronis.
