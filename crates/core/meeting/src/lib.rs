@@ -11,6 +11,7 @@
 //! Start with [`meeting::Input`] and [`session::Input`]: what each end can be
 //! told. The normative text of the conversation is `docs/protocol/signal.md`.
 
+mod fingerprint;
 pub mod meeting;
 pub mod session;
 

@@ -34,7 +34,7 @@ fn and_others_again() {
 /// members of the true group because their epochs had the same number.
 #[test]
 fn who_followed_a_former_owner_joins_the_group_again() {
-    for seed in [28, 88, 140] {
+    for seed in [28, 88, 140, 430, 764] {
         hold(seed, seed + 1);
     }
 }

@@ -16,6 +16,7 @@ use darktower_wire::signal::{
 use super::api::SessionId;
 use super::record::{Change, Commit, Keys, Member, Seat, participant};
 use super::{Awaiting, From, Meeting, Session};
+use crate::fingerprint;
 
 /// More tentative commits than this mean that somebody present does not answer:
 /// the oldest counts as confirmed.
@@ -40,10 +41,6 @@ pub(super) struct KeyRequests {
     /// Voided commits of which a third member's answer will tell who was wrong:
     /// the committer and the one who refused.
     pub(super) judging: BTreeMap<u64, (ParticipantId, ParticipantId)>,
-    /// The newest epoch in the log that this controller took the meeting over with.
-    pub(super) restored: Option<u64>,
-    /// The newest epoch that each was led to by this controller.
-    pub(super) led: BTreeMap<ParticipantId, u64>,
     pub(super) voided: BTreeMap<ParticipantId, u32>,
     pub(super) refusals: BTreeMap<ParticipantId, u32>,
 }
@@ -60,8 +57,8 @@ pub(super) enum Verdict {
 pub(super) enum JoinKey {
     None,
     New(Verdict),
-    /// It was taken before; the answer got lost.
-    Taken(u64),
+    /// It was taken before; the answer got lost. What its maker would resume with, had it come.
+    Taken(signal::Resume),
 }
 
 type Refusal = (Code, &'static str);
@@ -162,7 +159,11 @@ impl Meeting {
                 .iter()
                 .find(|known| known.by[..] == from.participant.0 && known.commit == key.commit);
             if let Some(taken) = taken {
-                return Ok(JoinKey::Taken(taken.epoch));
+                return Ok(JoinKey::Taken(signal::Resume {
+                    epoch: taken.epoch,
+                    keys_lost: false,
+                    epoch_sha256: fingerprint::leads_to(&key),
+                }));
             }
         }
         self.judge_commit(from, key).map(JoinKey::New)
@@ -172,13 +173,7 @@ impl Meeting {
         match key {
             JoinKey::New(Verdict::Founds(keys)) => self.found(from, keys),
             JoinKey::New(Verdict::Wins(commit)) => self.win(from, commit),
-            JoinKey::Taken(epoch) => {
-                let resume = signal::Resume {
-                    epoch,
-                    keys_lost: false,
-                };
-                return self.resume_keys(from, resume);
-            }
+            JoinKey::Taken(resume) => return self.resume_keys(from, resume),
             JoinKey::New(Verdict::Stale) | JoinKey::None => {
                 return KeyOutcome {
                     accepted: false,
@@ -226,8 +221,6 @@ impl Meeting {
 
     fn found(&mut self, from: From, keys: Keys) {
         self.change(Change::Founded(keys));
-        self.keys.restored = None;
-        self.keys.led.clear();
         if let Some(session) = self.sessions.get_mut(&from.session) {
             session.resyncing = false;
         }
@@ -245,9 +238,6 @@ impl Meeting {
             session.resyncing = false;
         }
         self.keys.lobby_stale = true;
-        if let Some(keys) = &self.records.keys {
-            self.keys.led.insert(from.participant, keys.epoch());
-        }
         let tentative: Vec<_> = self.tentative();
         if let Some(oldest) = tentative
             .first()
@@ -290,7 +280,6 @@ impl Meeting {
                 if let Some(entry) = self.sessions.get_mut(&session) {
                     entry.awaiting.push_back(awaiting(&commit));
                 }
-                self.keys.led.insert(id, commit.epoch);
                 self.send(session, 0, sequence, Body::KeyCommitted(committed(&commit)));
             }
         }
@@ -367,7 +356,7 @@ impl Meeting {
         let unanswered = self.keys.unanswered.remove(&from.participant);
         let missed = match resume.keys_lost {
             true => None,
-            false => self.missed(from.participant, resume.epoch),
+            false => self.missed(from.participant, &resume),
         };
         let Some(missed) = missed else {
             return KeyOutcome {
@@ -391,9 +380,6 @@ impl Meeting {
         if let Some(serial) = held.map(|commit| commit.serial) {
             self.change(Change::Confirmed(serial));
         }
-        if let Some(keys) = &self.records.keys {
-            self.keys.led.insert(from.participant, keys.epoch());
-        }
         if let Some(session) = self.sessions.get_mut(&from.session) {
             session.resyncing = false;
             let others = missed
@@ -408,18 +394,11 @@ impl Meeting {
         }
     }
 
-    /// The commits after `epoch`, where they lead from what this member holds.
-    fn missed(&self, id: ParticipantId, epoch: u64) -> Option<Vec<Commit>> {
+    /// The commits after what this member holds, where they lead on from it.
+    fn missed(&self, id: ParticipantId, held: &signal::Resume) -> Option<Vec<Commit>> {
         let keys = self.records.keys.as_ref()?;
-        if keys.member(id)?.astray || epoch > keys.epoch() {
-            return None;
-        }
-        // An epoch that is newer than the log was, and that it was not led to from here: of a
-        // former owner who went on when it was one no more. The number is the same, the group is not.
-        let led = self.keys.led.get(&id);
-        if self.keys.restored.is_some_and(|restored| epoch > restored)
-            && led.is_none_or(|led| *led < epoch)
-        {
+        let epoch = held.epoch;
+        if keys.member(id)?.astray || !keys.has(epoch, &held.epoch_sha256) {
             return None;
         }
         let missed: Vec<_> = keys
@@ -445,7 +424,6 @@ impl Meeting {
 
     /// After a takeover, anybody may have followed anything that is tentative.
     pub(super) fn keys_taken_over(&mut self) {
-        self.keys.restored = self.records.keys.as_ref().map(Keys::epoch);
         let tentative = self.tentative();
         let members = self.records.keys.iter().flat_map(|keys| &keys.members);
         let members: Vec<_> = members.map(|member| participant(&member.id)).collect();

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use darktower_wire::ids::ParticipantId;
 use darktower_wire::signal::{self, Layer};
 
+use crate::fingerprint;
+
 /// How many commits are kept for ends that come back.
 pub(super) const KEPT_COMMITS: usize = 64;
 
@@ -284,6 +286,15 @@ impl Keys {
         self.log
             .last()
             .map_or(self.confirmed_epoch, |last| last.epoch)
+    }
+
+    /// Whether it went through `epoch` by the very commit that is known by `sha256`. A former owner that went on when it
+    /// was one no more led to the same numbers in another group. Of what is older than the log nothing is known.
+    pub(super) fn has(&self, epoch: u64, sha256: &[u8]) -> bool {
+        match self.log.iter().find(|commit| commit.epoch == epoch) {
+            Some(commit) => sha256 == fingerprint::sha256(&commit.commit),
+            None => epoch == 0 && sha256 == fingerprint::sha256(&self.group),
+        }
     }
 
     /// The public state of the newest epoch.

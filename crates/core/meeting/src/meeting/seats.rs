@@ -5,13 +5,13 @@ use darktower_wire::Code;
 use darktower_wire::ids::ParticipantId;
 use darktower_wire::signal::{self, Joined, KeyOutcome, server_message::Body};
 use darktower_wire::token::Role;
-use sha2::{Digest, Sha256};
 
 use super::api::{
     Credential, Entropy, MediaOrder, Output, SessionId, resume_token, resume_token_seat,
 };
 use super::record::{Change, Removed, Seat};
 use super::{From, Meeting, Session, Stage, tracks};
+use crate::fingerprint::sha256;
 
 /// Lobbies are open to everybody with a token, but not without end.
 const MAX_WAITING: usize = 64;
@@ -426,10 +426,6 @@ impl Meeting {
             .as_ref()
             .map_or(0, |meeting| meeting.max_participants as usize)
     }
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(&Sha256::digest(bytes))
 }
 
 pub(super) fn with_ticket(

@@ -37,10 +37,7 @@ impl Session {
     /// On a new connection: takes the seat, and gives it up.
     pub(super) fn leave_again(&mut self, now: Duration) {
         self.asked.clear();
-        self.say(Body::Resume(signal::Resume {
-            epoch: self.epoch.unwrap_or_default(),
-            keys_lost: self.epoch.is_none(),
-        }));
+        self.say(Body::Resume(self.held.resume()));
         self.say_leave();
         self.leave_by = Some(now + self.config.connect_timeout);
     }

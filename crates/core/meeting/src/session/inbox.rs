@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use darktower_wire::Code;
 use darktower_wire::ids::{ParticipantId, TrackId};
 use darktower_wire::signal::{
@@ -11,6 +12,7 @@ use darktower_wire::signal::{
 
 use super::Session;
 use super::api::{Attendance, Failure, KeyEvent, Output, Phase, TrackState, What};
+use crate::fingerprint::sha256;
 
 impl Session {
     pub(super) fn message(&mut self, now: Duration, message: ServerMessage) {
@@ -45,7 +47,10 @@ impl Session {
     /// The answer to a commit that this end has given up since: what made it do
     /// so told more.
     fn is_overtaken(&self, request: u64, body: &Option<Body>) -> bool {
-        let current = self.commit.is_some_and(|commit| commit.request == request);
+        let current = self
+            .commit
+            .as_ref()
+            .is_some_and(|commit| commit.request == request);
         !current && !matches!(body, Some(Body::KeyState(_)))
     }
 
@@ -273,7 +278,7 @@ impl Session {
         if asked == Some(What::Key)
             && let Some(commit) = self.commit.take()
         {
-            self.own_accepted(commit.epoch);
+            self.own_accepted(commit.epoch, commit.known_by);
         }
     }
 
@@ -321,7 +326,7 @@ impl Session {
     fn key_outcome(&mut self, outcome: KeyOutcome) {
         let own = self.commit.take();
         if !outcome.accepted {
-            self.epoch = None;
+            self.held.lose();
             let state = outcome.state.unwrap_or_default();
             if own.is_some() && state.founded {
                 return self.key_event(KeyEvent::Refused {
@@ -335,10 +340,10 @@ impl Session {
         let mut own = own;
         // A join's commit comes before whatever it missed; a resumed end's own
         // commit is among what it missed.
-        if self.epoch.is_none()
+        if self.held.is_none()
             && let Some(commit) = own.take()
         {
-            self.own_accepted(commit.epoch);
+            self.own_accepted(commit.epoch, commit.known_by);
         }
         for committed in outcome.missed {
             if self
@@ -347,7 +352,7 @@ impl Session {
                 .is_some_and(|me| me.0[..] == committed.participant_id[..])
             {
                 own = None;
-                self.own_accepted(committed.epoch);
+                self.own_accepted(committed.epoch, sha256(&committed.commit));
             } else {
                 self.key_committed(committed);
             }
@@ -361,13 +366,14 @@ impl Session {
         }
     }
 
-    fn own_accepted(&mut self, epoch: u64) {
-        self.epoch = Some(epoch);
+    fn own_accepted(&mut self, epoch: u64, known_by: Bytes) {
+        self.held.install(epoch, known_by);
         self.key_event(KeyEvent::OwnAccepted { epoch });
     }
 
     fn key_committed(&mut self, committed: KeyCommitted) {
         if let Ok(by) = ParticipantId::from_slice(&committed.participant_id) {
+            self.held.offer(committed.epoch, sha256(&committed.commit));
             self.key_event(KeyEvent::Committed {
                 epoch: committed.epoch,
                 commit: committed.commit,
@@ -381,7 +387,7 @@ impl Session {
             self.commit = None;
         }
         if refused.resync {
-            self.epoch = None;
+            self.held.lose();
         }
         self.key_event(KeyEvent::Refused {
             code: Code::from_number(refused.code).unwrap_or(Code::CommitRefused),
@@ -406,7 +412,7 @@ impl Session {
 
     fn key_state(&mut self, state: KeyState) {
         if self.state.phase == Phase::Joined {
-            self.epoch = None;
+            self.held.lose();
         }
         self.key_event(match state.founded {
             true => KeyEvent::State(state),

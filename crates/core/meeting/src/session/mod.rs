@@ -4,6 +4,7 @@ mod api;
 mod connection;
 mod doors;
 mod farewell;
+mod held;
 mod inbox;
 
 use core::time::Duration;
@@ -21,6 +22,9 @@ pub use api::{
 use connection::{Connection, Need};
 use doors::Doors;
 use farewell::Farewell;
+use held::Held;
+
+use crate::fingerprint;
 
 /// A participant's end of the signalling conversation. See [`Input`] for what it
 /// can be told and [`Output`] for what it decides.
@@ -36,8 +40,7 @@ pub struct Session {
     asked: BTreeMap<u64, Asked>,
     /// The join that was asked for, until it is answered.
     join: Option<Join>,
-    /// The key epoch this end holds.
-    epoch: Option<u64>,
+    held: Held,
     /// The own commit without an answer.
     commit: Option<OwnCommit>,
     /// Handles whose mute state changed before their tracks had an id.
@@ -59,11 +62,12 @@ struct Join {
 }
 
 /// An own commit under way.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct OwnCommit {
     request: u64,
-    /// The epoch it leads to.
+    /// The epoch it leads to, and what that is known by.
     epoch: u64,
+    known_by: Bytes,
 }
 
 /// A request without an answer.
@@ -88,7 +92,7 @@ impl Session {
             next_request: 1,
             asked: BTreeMap::new(),
             join: None,
-            epoch: None,
+            held: Held::default(),
             commit: None,
             changed_unpublished: BTreeSet::new(),
             seat_ttl: None,
@@ -281,7 +285,7 @@ impl Session {
             }
             KeySaid::Answer { epoch, accepted } => {
                 if accepted {
-                    self.epoch = Some(epoch);
+                    self.held.follow(epoch);
                 }
                 self.say(Body::KeyAnswer(signal::KeyAnswer { epoch, accepted }));
             }
@@ -292,7 +296,7 @@ impl Session {
                 }));
             }
             KeySaid::Resync => {
-                self.epoch = None;
+                self.held.lose();
                 self.commit = None;
                 if self.is_talking() {
                     self.ask(What::Key, Body::KeyResync(signal::KeyResync {}), false);
@@ -322,10 +326,7 @@ impl Session {
             }
             Phase::Joining => self.send_join(),
             Phase::Reconnecting => {
-                let body = Body::Resume(signal::Resume {
-                    epoch: self.epoch.unwrap_or_default(),
-                    keys_lost: self.epoch.is_none(),
-                });
+                let body = Body::Resume(self.held.resume());
                 self.ask(What::Join, body, false);
             }
             Phase::Left if self.farewell.is_some() => self.leave_again(now),
@@ -482,6 +483,7 @@ impl Session {
         self.commit = commit.map(|commit| OwnCommit {
             request,
             epoch: leads_to(commit),
+            known_by: fingerprint::leads_to(commit),
         });
     }
 

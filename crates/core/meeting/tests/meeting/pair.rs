@@ -334,6 +334,31 @@ fn a_takeover_keeps_ids_roster_and_epoch() {
     world.assert_settled();
 }
 
+/// Two controllers, of which one was the owner no more, led to the same number by different commits, and whoever followed
+/// the former came back only after another takeover.
+#[test]
+fn who_followed_a_fork_to_the_same_number_joins_the_group_again() {
+    let mut world = World::new(10);
+    let [a, b] = [(); 2].map(|()| world.joined(Role::Guest));
+    world.run(ms(200));
+    let before = world.meeting.snapshot();
+    world.joined(Role::Guest);
+    world.run(ms(200));
+    for end in [a, b] {
+        world.ends[end].cut = true;
+    }
+    world.fork(before);
+    let d = world.joined(Role::Guest);
+    let numbers = [a, d].map(|end| world.ends[end].owner.group.as_ref().map(|it| it.epoch));
+    assert_eq!(numbers, [Some(2); 2]);
+    world.take_over();
+    for end in [a, b] {
+        world.heal(end);
+    }
+    world.run(ms(5000));
+    world.assert_settled();
+}
+
 #[test]
 fn hosts_remove_and_end_guests_do_not() {
     let mut world = World::new(10);

@@ -183,6 +183,7 @@ fn bodies(bytes: &[u8]) -> Vec<Body> {
         Body::Resume(signal::Resume {
             epoch: u64::from(first),
             keys_lost: first > 9,
+            epoch_sha256: bytes.clone(),
         }),
         Body::Publish(signal::Publish {
             description: bytes.clone(),

@@ -210,6 +210,16 @@ impl World {
         self.tell(meeting::Input::TakenOver);
     }
 
+    /// Another controller goes on from an older snapshot, as one that lost what this one wrote.
+    pub(crate) fn fork(&mut self, snapshot: Bytes) {
+        let wall = WALL + self.now.as_millis() as u64;
+        self.meeting = Meeting::restore(self.config.clone(), &snapshot, [], self.now, wall)
+            .expect("a readable snapshot");
+        self.snapshot = snapshot;
+        self.deltas.clear();
+        self.tell(meeting::Input::TakenOver);
+    }
+
     pub(crate) fn until(&mut self, done: impl Fn(&Self) -> bool) {
         let limit = self.now + Duration::from_secs(600);
         while !done(self) {

@@ -131,13 +131,17 @@ pub struct Join {
     pub key: ::core::option::Option<KeyCommit>,
 }
 /// Take one's seat again with the resume token (which rode on the CONNECT).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Resume {
     /// The key epoch this end holds; 0 with `keys_lost` where it holds none.
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
     #[prost(bool, tag = "2")]
     pub keys_lost: bool,
+    /// What that epoch is known by: SHA-256 of the commit that leads to it, or of
+    /// the group's id for epoch 0. Two controllers may have led to one number.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub epoch_sha256: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Leave {}

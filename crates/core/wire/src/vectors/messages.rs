@@ -218,7 +218,7 @@ plain_envelopes! {
 plain_messages! {
     signal::Hello {}
     signal::Join { name, publish, key }
-    signal::Resume { epoch, keys_lost }
+    signal::Resume { epoch, keys_lost, epoch_sha256 }
     signal::Leave {}
     signal::Lobby { meeting, participant_id, participants, key, media, elsewhere }
     signal::Joined {

@@ -100,6 +100,7 @@ async fn a_lost_session_is_resumed_on_the_same_seat() {
     let resume = Ask::Resume(signal::Resume {
         epoch: 0,
         keys_lost: true,
+        ..signal::Resume::default()
     });
     let mut back = Talk::open(stage.connect(&resume_query(&joined), &[]).await).await;
     let answer = back.ask(resume.clone()).await;
@@ -142,6 +143,7 @@ async fn another_controller_takes_the_meeting_over() {
     let resume = Ask::Resume(signal::Resume {
         epoch: 0,
         keys_lost: true,
+        ..signal::Resume::default()
     });
     let Body::Joined(again) = back.ask(resume).await else {
         panic!("not resumed");
