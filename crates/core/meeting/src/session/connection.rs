@@ -12,8 +12,8 @@ const ROUND_TRIPS: u32 = 4;
 const PATH_FRESH: Duration = Duration::from_millis(250);
 
 /// After an outage of both the other way may only be back first: the peer gets the time
-/// of two pings.
-const RESUMED: Duration = Duration::from_millis(500);
+/// of four pings.
+const RESUMED: Duration = Duration::from_secs(1);
 
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
