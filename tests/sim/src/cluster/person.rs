@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use darktower_meeting::meeting::{Credential, Description};
-use darktower_participant::{Command, Encoded, Input, Link, Output, Participant, Phase};
+use darktower_participant::{Command, Encoded, Event, Input, Link, Output, Participant, Phase};
 use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, ParticipantId};
 use darktower_wire::token::Role;
@@ -42,6 +42,8 @@ pub(super) struct Person {
     next_conn: Conn,
     lookup_at: Option<Duration>,
     lookup: u64,
+    /// The lookup is for the way alone: where it is, it goes on.
+    asks_the_way: bool,
     /// Since when it tries to come back.
     away_since: Option<Duration>,
     frame_at: Duration,
@@ -66,6 +68,7 @@ impl Person {
             next_conn: u64::from(n) << 32,
             lookup_at: None,
             lookup: 0,
+            asks_the_way: false,
             away_since: None,
             frame_at: Duration::ZERO,
             key_wanted: true,
@@ -101,6 +104,7 @@ impl Person {
         ]);
         self.pictures.clear();
         self.lookup_at = Some(now);
+        self.asks_the_way = false;
     }
 
     pub(super) fn go(&mut self, now: Duration, out: &mut Out) {
@@ -137,6 +141,7 @@ impl Person {
         {
             self.away_since = Some(now);
             self.lookup_at.get_or_insert(now);
+            self.asks_the_way = false;
             return;
         }
         if self.phase == Phase::Joined && self.frame_at <= now {
@@ -173,7 +178,12 @@ impl Person {
                 match found {
                     Ok((description, controller, handler)) => {
                         self.lookup_at = None;
-                        self.enter(now, &description, controller, handler, out);
+                        let access = self.access(&description, controller, handler);
+                        if std::mem::take(&mut self.asks_the_way) {
+                            let found = serde_json::json!({ "do": "found", "access": access });
+                            return self.command(now, found, out);
+                        }
+                        self.enter(now, &access, out);
                     }
                     Err(_) => self.lookup_at = Some(now + LOOKUP_AGAIN),
                 }
@@ -229,21 +239,15 @@ impl Person {
         }
     }
 
-    fn enter(
-        &mut self,
-        now: Duration,
-        keys: &Description,
-        controller: Place,
-        handler: Place,
-        out: &mut Out,
-    ) {
+    /// What the API's answer says.
+    fn access(&self, keys: &Description, controller: Place, handler: Place) -> serde_json::Value {
         let role = if self.is_host { "host" } else { "guest" };
         let door = |place: Place| {
             let token = format!("{}.{}", self.meeting, self.id);
             serde_json::json!({ "url": place.url(), "token": token })
         };
         let info = keys.keys.as_ref().map(|(_, info)| STANDARD.encode(info));
-        let access = serde_json::json!({
+        serde_json::json!({
             "meeting": {
                 "id": self.meeting, "code": "abc-defg-hij", "title": "Simulated",
                 "max_participants": 100, "key_in_link": true,
@@ -257,7 +261,10 @@ impl Person {
                 "epoch": keys.keys.as_ref().map_or(0, |(epoch, _)| *epoch),
                 "group_info": info,
             },
-        });
+        })
+    }
+
+    fn enter(&mut self, now: Duration, access: &serde_json::Value, out: &mut Out) {
         let state = self.core.state();
         if let Some(resume) = state.resume.filter(|_| state.phase == Phase::Reconnecting) {
             let resume = serde_json::json!({
@@ -341,6 +348,10 @@ impl Person {
             }
             Output::Video { track, .. } => *self.pictures.entry(track.0).or_default() += 1,
             Output::KeyFrame { .. } => self.key_wanted = true,
+            Output::Event(Event::LookUp) if self.lookup_at.is_none() => {
+                self.lookup_at = Some(now);
+                self.asks_the_way = true;
+            }
             Output::Changed => {
                 let phase = self.core.state().phase;
                 if phase == Phase::Joined && self.phase != phase {
@@ -378,7 +389,7 @@ impl Person {
 
     /// The code it is out with, where it is.
     pub(super) fn failure(&self) -> Option<Code> {
-        if self.lookup_at.is_some() {
+        if self.lookup_at.is_some() && !self.asks_the_way {
             // What it shows is of the attendance before.
             return None;
         }

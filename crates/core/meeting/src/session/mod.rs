@@ -373,8 +373,7 @@ impl Session {
             };
             self.give_up_at = patience.map(|patience| now + patience);
         }
-        // Only with a seat: the token of another lookup would be for another participant.
-        if self.state.phase == Phase::Reconnecting && self.doors.are_all_shut() {
+        if self.doors.are_all_shut() {
             self.outputs.push_back(Output::LookUp);
         }
         self.connection.lost(now, &self.config);
@@ -382,10 +381,11 @@ impl Session {
 
     /// The API named a controller: the next attempt goes there, at once.
     fn found(&mut self, now: Duration) {
-        if self.state.phase == Phase::Reconnecting {
-            self.doors.found();
-            self.connection.hurry(now);
+        if self.state.phase.is_final() {
+            return;
         }
+        self.doors.found();
+        self.connection.hurry(now);
     }
 
     /// It is over. With `told`, the connection closes when that was answered.

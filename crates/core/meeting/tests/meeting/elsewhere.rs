@@ -114,13 +114,17 @@ fn where_every_door_is_shut_the_api_is_asked_again_and_again() {
 }
 
 #[test]
-fn who_is_in_no_meeting_does_not_ask_the_api_again() {
+fn who_is_not_in_yet_asks_the_api_as_well_and_goes_where_it_says() {
     let mut world = World::new(10);
     let end = world.add(Role::Guest);
     world.ends[end].cut = true;
-    world.say(end, session::Input::EnterLobby);
-    world.until(|world| world.phase(end) == Phase::Failed);
-    assert_eq!(world.ends[end].lookups, 0);
+    world.join(end, &[1]);
+    world.until(|world| world.ends[end].lookups == 2);
+    world.ends[end].cut = false;
+    world.say(end, session::Input::Found);
+    let began = world.now;
+    world.until(|world| world.phase(end) == Phase::Joined);
+    assert!(world.now - began < ms(200), "{:?}", world.now - began);
 }
 
 #[test]
