@@ -193,6 +193,9 @@ impl Keys {
         }
         match group.process(commit, wall) {
             Ok(change) => {
+                for newcomer in &change.added {
+                    self.unwanted.remove(&newcomer.participant);
+                }
                 let mut step = self.install(now, !change.added.is_empty(), false)?;
                 step.replies.insert(
                     0,
@@ -227,6 +230,10 @@ impl Keys {
         self.hoped = None;
         if let Some(group) = &mut self.group {
             group.discard_pending();
+        }
+        if resync {
+            // What was wanted of the group that is left is said anew, where it still is.
+            self.unwanted.clear();
         }
         if resync || self.group.is_none() {
             return Ok(Step::reply(Reply::Commit(self.join(state, wall)?)));

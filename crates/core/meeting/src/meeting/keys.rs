@@ -233,7 +233,15 @@ impl Meeting {
             self.keys.remove_asked.clear();
             self.keys.removing = None;
         }
+        let removed = commit.removed.iter().map(|member| participant(&member.id));
+        let shut_out: Vec<_> = removed
+            .filter_map(|id| self.seated.get(&id).copied())
+            .collect();
         self.change(Change::Committed(commit));
+        // Whoever has a seat belongs in the group, whatever a member thinks.
+        for session in shut_out {
+            self.tell_resync(session, Code::NotAMember);
+        }
         if let Some(session) = self.sessions.get_mut(&from.session) {
             session.resyncing = false;
         }

@@ -153,6 +153,12 @@ impl Owner {
         true
     }
 
+    /// A removal that nobody asked for.
+    pub(crate) fn shut_out(&mut self, id: ParticipantId) -> KeyCommit {
+        self.remove.insert(id);
+        self.removal().expect("both are members")
+    }
+
     fn removal(&mut self) -> Option<KeyCommit> {
         let base = self.group.clone().filter(|_| self.pending.is_none())?;
         let mut next = base.clone();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use darktower_meeting::meeting;
-use darktower_meeting::session::{Input, Phase, What};
+use darktower_meeting::session::{Input, KeySaid, Phase, What};
 use darktower_wire::Code;
 use darktower_wire::ids::NodeId;
 use darktower_wire::ids::TrackId;
@@ -166,6 +166,19 @@ fn the_next_member_removes_where_the_first_does_not() {
         let group = world.ends[c].owner.group.as_ref().unwrap();
         !group.leaves.contains(&Some(world.ends[b].id))
     });
+}
+
+#[test]
+fn who_has_a_seat_and_is_removed_from_the_group_joins_it_again() {
+    let mut world = World::new(10);
+    let [a, b, _] = [(); 3].map(|()| world.joined(Role::Guest));
+    world.run(ms(200));
+    let id = world.ends[b].id;
+    let commit = world.ends[a].owner.shut_out(id);
+    world.say(a, Input::Key(KeySaid::Commit(commit)));
+    world.run(ms(500));
+    assert!(world.ends[b].owner.group.as_ref().unwrap().epoch > 3);
+    world.assert_settled();
 }
 
 #[test]

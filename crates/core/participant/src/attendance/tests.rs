@@ -1,8 +1,8 @@
 use darktower_e2ee::{Group, Identity};
 use darktower_wire::ids::{Epoch, MeetingId};
 use darktower_wire::signal::{
-    ClientMessage, Joined, KeyCommit, KeyOutcome, KeyState, Lobby, Refused, ServerMessage,
-    client_message, server_message,
+    ClientMessage, Done, Joined, KeyCommit, KeyCommitted, KeyOutcome, KeyRefused, KeyState,
+    KeyWanted, Lobby, Refused, ServerMessage, client_message, server_message,
 };
 
 use super::*;
@@ -269,6 +269,68 @@ fn a_refused_join_goes_out_again_with_another_commit() {
     let (_, second) = join(&mut attendance);
     assert_eq!(second, ahead);
     assert_ne!(second, first);
+}
+
+/// The commit that was said, and its request number.
+fn commit(attendance: &mut Attendance) -> Option<(u64, KeyCommit)> {
+    let mut commits = said(attendance).into_iter();
+    commits.find_map(|message| match message.body {
+        Some(client_message::Body::KeyCommit(commit)) => Some((message.request, commit)),
+        _ => None,
+    })
+}
+
+/// A former owner of the meeting had wanted it: in the true group it would have shut out somebody who is there.
+#[test]
+fn who_joins_the_group_again_removes_nobody_for_a_former_wish() {
+    let mut elsewhere = Elsewhere::new();
+    let mut attendance = elsewhere.enter();
+    click(&mut attendance);
+    link_up(&mut attendance);
+    let (request, key) = join(&mut attendance);
+    elsewhere.0.process(&key.commit, WALL).unwrap();
+    let joined = server_message::Body::Joined(accepted());
+    told(&mut attendance, request, joined);
+    let wanted = KeyWanted {
+        remove: vec![vec![1; 16].into()],
+        group_info: false,
+    };
+    told(&mut attendance, 0, server_message::Body::KeyWanted(wanted));
+    let (request, removal) = commit(&mut attendance).expect("it was wanted");
+    assert!(!removal.commit.is_empty());
+
+    let refused = KeyRefused {
+        code: Code::CommitRefused.number(),
+        state: Some(elsewhere.key()),
+        resync: true,
+    };
+    told(
+        &mut attendance,
+        request,
+        server_message::Body::KeyRefused(refused),
+    );
+    let (request, entry) = commit(&mut attendance).expect("it joins again");
+    elsewhere.0.process(&entry.commit, WALL).unwrap();
+    told(
+        &mut attendance,
+        request,
+        server_message::Body::Done(Done {}),
+    );
+
+    let refresh = elsewhere.0.refresh(WALL).unwrap();
+    elsewhere.0.accept_own(refresh.epoch).unwrap();
+    let committed = KeyCommitted {
+        epoch: refresh.epoch.0,
+        commit: refresh.message,
+        participant_id: vec![1; 16].into(),
+    };
+    told(
+        &mut attendance,
+        0,
+        server_message::Body::KeyCommitted(committed),
+    );
+    assert_eq!(commit(&mut attendance), None);
+    assert_eq!(Epoch(attendance.state().e2ee.epoch), elsewhere.0.epoch());
 }
 
 /// Says that the signalling link is gone, and where the next attempt goes, once it is due.
