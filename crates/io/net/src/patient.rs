@@ -1,13 +1,12 @@
 //! A congestion controller that lets something through now and then while nothing is heard.
 //!
-//! QUIC's own probes come ever more rarely, up to as late after an outage as it lasted (RFC 9002 §6.2.1), and behind a
-//! full window nothing else leaves. The rule is `darktower_media`'s.
+//! The rule is `darktower_media`'s.
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use darktower_media::path::trickle;
+use darktower_media::path::Patience;
 use quinn::congestion::{Controller, ControllerFactory};
 use quinn_proto::RttEstimator;
 
@@ -18,27 +17,21 @@ impl ControllerFactory for PatientConfig {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         Box::new(Patient {
             inner: self.0.clone().build(now, mtu),
-            silent_since: now,
-            is_waiting: false,
-            rtt: Duration::ZERO,
+            origin: now,
+            patience: Patience::new(Duration::ZERO),
         })
     }
 }
 
 struct Patient {
     inner: Box<dyn Controller>,
-    /// The last acknowledgement, or the first packet that waits for one.
-    silent_since: Instant,
-    is_waiting: bool,
-    rtt: Duration,
+    origin: Instant,
+    patience: Patience,
 }
 
 impl Controller for Patient {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet: u64) {
-        if !self.is_waiting {
-            self.is_waiting = true;
-            self.silent_since = now;
-        }
+        self.patience.sent(now - self.origin, bytes);
         self.inner.on_sent(now, bytes, last_packet);
     }
 
@@ -50,7 +43,7 @@ impl Controller for Patient {
         app_limited: bool,
         rtt: &RttEstimator,
     ) {
-        self.rtt = rtt.get();
+        self.patience.measured(rtt.get());
         self.inner.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
@@ -61,12 +54,12 @@ impl Controller for Patient {
         app_limited: bool,
         largest: Option<u64>,
     ) {
-        self.silent_since = now;
-        self.is_waiting = in_flight > 0;
+        self.patience.heard(now - self.origin, in_flight);
         self.inner.on_end_acks(now, in_flight, app_limited, largest);
     }
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, persistent: bool, lost: u64) {
+        self.patience.lost(lost);
         self.inner.on_congestion_event(now, sent, persistent, lost);
     }
 
@@ -75,11 +68,8 @@ impl Controller for Patient {
     }
 
     fn window(&self) -> u64 {
-        let trickle = match self.is_waiting {
-            true => trickle(self.silent_since.elapsed(), self.rtt),
-            false => 0,
-        };
-        self.inner.window() + trickle
+        self.patience
+            .window(self.origin.elapsed(), self.inner.window())
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {

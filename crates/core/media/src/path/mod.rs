@@ -8,6 +8,7 @@
 
 mod belief;
 mod loss;
+mod patience;
 mod probe;
 mod stretch;
 mod upkeep;
@@ -17,6 +18,7 @@ use core::time::Duration;
 pub(crate) use belief::{Belief, Outcome, Spans};
 pub(crate) use loss::Meter;
 pub use loss::{Loss, redundancy};
+pub use patience::Patience;
 use probe::{Prober, STEP_US};
 pub(crate) use stretch::{Micros, Stretch, bps};
 pub use upkeep::{Chores, Upkeep};
@@ -120,6 +122,9 @@ pub struct Path {
     brake: Option<u64>,
     /// Until then packets of sound are taken to be lost.
     alarm_until: Micros,
+    /// What was on the way when a silence began or was broken. It may be more than the window: an answer to what was
+    /// sent before tells nothing of what was sent meanwhile.
+    stuck: u64,
     /// Packets let out in silence, and when the next may go.
     trickle: u64,
     trickle_at: Micros,
@@ -157,6 +162,7 @@ impl Path {
             drain: 0,
             brake: None,
             alarm_until: 0,
+            stuck: 0,
             trickle: 0,
             trickle_at: 0,
             restarted: 0,
@@ -237,6 +243,7 @@ impl Path {
         let (now_us, sent) = (micros(now), micros(sent_at));
         self.in_flight = self.in_flight.saturating_sub(lost_bytes);
         self.drain = self.drain.saturating_sub(lost_bytes);
+        self.stuck = self.stuck.saturating_sub(lost_bytes);
         self.open.stretch.marked += u32::from(ecn);
         if persistent || sent < self.restarted {
             return;
@@ -257,7 +264,7 @@ impl Path {
             Some(most) => self.window.min(most.max(LEAST_WINDOW)),
             None => self.window,
         };
-        window.max(self.drain) + self.trickle
+        window.max(self.drain).max(self.stuck) + self.trickle
     }
 
     /// What may be sent, as far as is known.
@@ -297,6 +304,9 @@ impl Path {
         let now = micros(now);
         self.prober.judge(now, self.srtt_us, &mut self.belief);
         if self.in_flight > 0 && now >= self.trickle_at {
+            if self.trickle == 0 {
+                self.stuck = self.in_flight;
+            }
             self.trickle += PACKET;
             self.trickle_at = now + TRICKLE_US;
             self.prober.restart();
@@ -334,6 +344,10 @@ impl Path {
         self.open.stretch.acks += 1;
         self.heard = true;
         self.event = now;
+        self.stuck = match self.trickle {
+            0 => 0,
+            _ => self.in_flight + 2 * PACKET,
+        };
         self.trickle = 0;
         self.trickle_at = now + self.silence_us();
         self.prober.judge(now, self.srtt_us, &mut self.belief);
@@ -403,16 +417,6 @@ impl Path {
 
     fn silence_us(&self) -> u64 {
         SILENCE_US.max(3 * self.srtt_us)
-    }
-}
-
-/// Bytes that may leave beyond a window after `silent` without an acknowledgement: something fresh now and then, whose
-/// answer comes at once when the path is back. For connections whose congestion control is not a [`Path`].
-pub fn trickle(silent: Duration, rtt: Duration) -> u64 {
-    let from = SILENCE_US.max(3 * micros(rtt));
-    match micros(silent).checked_sub(from) {
-        None => 0,
-        Some(longer) => PACKET * (1 + longer / TRICKLE_US),
     }
 }
 

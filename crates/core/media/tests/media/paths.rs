@@ -3,7 +3,7 @@
 
 use darktower_link::{Conditions, Loss, Queue};
 use darktower_media::Bitrate;
-use darktower_media::path::{Config, Path, Rtt, trickle};
+use darktower_media::path::{Config, Path, Patience, Rtt};
 
 use crate::pair::ms;
 use crate::transport::{Flow, Net, Source, What};
@@ -351,13 +351,74 @@ fn a_packet_of_which_nothing_is_ever_told_is_not_on_the_way_for_ever() {
     assert!(path.padding(ms(141)) > 0);
 }
 
+/// What is let through of 10,000 bytes in flight, where the window is as large.
+fn let_through(patience: &Patience, at: u64) -> u64 {
+    patience.window(ms(at), 10_000) - 10_000
+}
+
 #[test]
 fn other_congestion_controls_let_something_through_in_silence_too() {
-    let rtt = ms(40);
-    assert_eq!(trickle(ms(249), rtt), 0);
-    assert_eq!(trickle(ms(250), rtt), 1200);
-    assert_eq!(trickle(ms(1250), rtt), 21 * 1200);
-    assert_eq!(trickle(ms(599), ms(200)), 0, "longer paths answer later");
+    let mut patience = Patience::new(ms(0));
+    assert_eq!(let_through(&patience, 5_000), 0, "nothing waits");
+    patience.sent(ms(5_000), 30_000);
+    assert_eq!(let_through(&patience, 5_249), 0);
+    assert_eq!(let_through(&patience, 5_250), 1200);
+    assert_eq!(let_through(&patience, 6_250), 21 * 1200);
+    patience.measured(ms(200));
+    assert_eq!(
+        let_through(&patience, 5_599),
+        0,
+        "longer paths answer later"
+    );
+    patience.heard(ms(6_000), 1_200);
+    assert_eq!(let_through(&patience, 6_000), 0);
+}
+
+/// An acknowledgement of our own gets no answer, and is no silence that a crowd of packets may end.
+#[test]
+fn who_says_little_is_let_say_little() {
+    let mut patience = Patience::new(ms(0));
+    patience.sent(ms(0), 40);
+    assert_eq!(let_through(&patience, 60_000), 2 * 1200 + 40);
+}
+
+/// After an outage the first answer may be one to what was sent before it: of what was sent meanwhile nothing is known,
+/// and it fills more than the window.
+#[test]
+fn an_answer_to_what_was_sent_before_an_outage_does_not_close_the_window() {
+    let mut patience = Patience::new(ms(0));
+    patience.sent(ms(0), 10_000);
+    patience.sent(ms(1_950), 35_000);
+    patience.heard(ms(2_000), 44_000);
+    assert!(patience.window(ms(2_000), 10_000) > 44_000 + 1_500);
+    assert!(patience.window(ms(2_300), 10_000) > 44_000);
+    // What was sent meanwhile is known to be lost, and that is over.
+    patience.heard(ms(2_020), 44_000);
+    patience.lost(44_000);
+    assert_eq!(patience.window(ms(2_020), 10_000), 10_000);
+
+    let rtt = Rtt {
+        min: ms(40),
+        smoothed: ms(40),
+    };
+    let mut path = Path::new(Config::default(), ms(0));
+    for at in 0..10 {
+        path.sent(ms(at * 10), 1200);
+    }
+    for at in 0..9 {
+        path.acked(ms(at * 10 + 40), ms(at * 10), 1200, true, rtt);
+    }
+    let mut on_the_way = 1200;
+    for at in 0..40 {
+        path.padding(ms(400 + at * 50));
+        while on_the_way + 1200 <= path.window() {
+            path.sent(ms(400 + at * 50), 1200);
+            on_the_way += 1200;
+        }
+    }
+    path.acked(ms(2_400), ms(90), 1200, true, rtt);
+    path.remaining(on_the_way - 1200);
+    assert!(path.window() > on_the_way - 1200 + 1_500);
 }
 
 #[test]
