@@ -9,12 +9,12 @@ use anyhow::Context as _;
 use darktower_client::synthetic::{Mark, Microphone, camera_offer, clock, microphone_offer};
 use darktower_client::{
     Api, Chunk, Client, CreateMeeting, Event, Events, LayerOffer, Phase, State, Track, TrackOffer,
+    Via,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gaps::Gaps;
-use crate::system::Ways;
 
 /// Joining takes no longer.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -63,7 +63,7 @@ impl Meeting {
     /// Creates a meeting in which everybody sees everybody.
     pub(crate) async fn begin(
         server: &str,
-        ways: &Ways,
+        ways: &Via,
         people: usize,
         films: bool,
     ) -> anyhow::Result<Self> {
@@ -139,22 +139,14 @@ fn authority(url: &str) -> anyhow::Result<SocketAddr> {
 impl Person {
     pub(crate) async fn join(
         server: &str,
-        ways: &Ways,
+        ways: &Via,
         code: &str,
         number: usize,
         films: bool,
     ) -> anyhow::Result<Self> {
         let api = Api::new(server)?;
-        let mut access = api.lookup(code, None).await?;
-        let (signal, media) = (
-            authority(&access.signal.url)?,
-            authority(&access.media.url)?,
-        );
-        if let Some(way) = ways.to(signal) {
-            let (signal, way) = (signal.to_string(), way.to_string());
-            access.signal.url = access.signal.url.replacen(&signal, &way, 1);
-        }
-        let (client, events) = Client::enter_via(access, None, String::new(), ways.to(media));
+        let access = api.lookup(code, None).await?;
+        let (client, events) = Client::enter_via(access, None, String::new(), ways.clone());
         client.look_up_at(api).await?;
         let speaks = films && number < SPEAKERS;
         let mut offers: Vec<_> = films.then(camera).into_iter().collect();

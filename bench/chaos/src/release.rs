@@ -11,7 +11,8 @@ use crate::Arguments;
 use crate::crowd::{Meeting, Person};
 use crate::play::{Outcome, QUIET};
 use crate::rows::{Measure, Row};
-use crate::system::{System, Ways};
+use crate::system::System;
+use darktower_client::Via;
 
 /// The program of the previous release.
 const PREVIOUS: &str = "DARKTOWER_PREVIOUS";
@@ -110,7 +111,7 @@ fn visit(server: String, code: String) -> Visiting {
         while !*is_over.borrow() {
             let began = Instant::now();
             visits.came += 1;
-            let ways = Ways::default();
+            let ways = Via::default();
             let joined = Person::join(&server, &ways, &code, 0, false);
             match timeout(WITHIN, joined).await {
                 Ok(Ok(person)) => person.leave().await,

@@ -1,6 +1,5 @@
 //! The processes: a state store, two global controllers, three meeting controllers, three media handlers.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +12,8 @@ use tempfile::TempDir;
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
+use darktower_client::Via;
+
 use crate::front::{Front, Servers};
 use crate::rows::{Blow, Ground, Victim};
 
@@ -23,17 +24,6 @@ const CONTROLLERS: usize = 3;
 const HANDLERS: usize = 3;
 /// Between two steps of a rolling update: a load balancer has noticed the one before.
 const SETTLES: Duration = Duration::from_secs(2);
-
-/// Relays by the address that they lead to.
-#[derive(Debug, Default)]
-pub(crate) struct Ways(BTreeMap<SocketAddr, SocketAddr>);
-
-impl Ways {
-    /// Where a participant reaches the service at `addr`, if not there.
-    pub(crate) fn to(&self, addr: SocketAddr) -> Option<SocketAddr> {
-        self.0.get(&addr).copied()
-    }
-}
 
 /// One process and where participants reach it.
 pub(crate) struct Node {
@@ -263,10 +253,10 @@ impl System {
     }
 
     /// The ways of participants to those that they reach through a relay.
-    pub(crate) fn ways(&self) -> Ways {
+    pub(crate) fn ways(&self) -> Via {
         let nodes = self.controllers.iter().chain(&self.handlers);
         let relayed = nodes.filter_map(|node| Some((node.addr, node.wire.as_ref()?.addr())));
-        Ways(relayed.collect())
+        Via::Relays(relayed.collect())
     }
 
     fn wires(&self) -> impl Iterator<Item = &Relay> {

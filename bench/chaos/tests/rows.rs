@@ -71,6 +71,11 @@ fn an_owner_that_is_cut_off_from_the_state_steps_down() {
 }
 
 #[test]
+fn an_outage_of_five_seconds_keeps_every_connection() {
+    holds("F8-5s");
+}
+
+#[test]
 fn everybody_may_come_from_another_port() {
     holds("F10");
 }

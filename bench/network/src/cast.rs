@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use darktower_client::synthetic::{
     Camera, Mark, Microphone, camera_offer, camera_shape, clock, microphone_offer,
 };
-use darktower_client::{Api, Client, Command, Event, Events, Invitation, Link, State, View};
+use darktower_client::{Api, Client, Command, Event, Events, Invitation, Link, State, Via, View};
 use darktower_network::record::{Person, Picture, Said, Sample, Setting, Sound};
 use darktower_network::scenario::Part;
 use tokio::task::JoinHandle;
@@ -55,7 +55,7 @@ impl Actor {
     ) -> anyhow::Result<Self> {
         let access = Api::new(server)?.lookup(&invitation.code, None).await?;
         let secret = invitation.secret.clone();
-        let (client, events) = Client::enter_via(access, secret, String::new(), Some(via));
+        let (client, events) = Client::enter_via(access, secret, String::new(), Via::Media(via));
         let camera = part.camera.then(camera_offer);
         let microphone = part.voice.as_ref().map(|_| microphone_offer());
         let offers = camera.into_iter().chain(microphone).collect();

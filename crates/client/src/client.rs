@@ -1,6 +1,5 @@
 //! What a program holds of its participant.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::api::Api;
 use crate::encoders::{self, Asked, Encoders};
 use crate::shell;
+use crate::via::Via;
 
 /// Events nobody has read yet; a program that does not read loses the newest.
 const EVENTS: usize = 4096;
@@ -158,15 +158,15 @@ impl Client {
         link_secret: Option<String>,
         traceparent: String,
     ) -> (Self, Events) {
-        Self::enter_via(access, link_secret, traceparent, None)
+        Self::enter_via(access, link_secret, traceparent, Via::Themselves)
     }
 
-    /// The same with the media handler reached at another address than it has said, such as that of a relay.
+    /// The same with peers reached at other addresses than they say.
     pub fn enter_via(
         access: Access,
         link_secret: Option<String>,
         traceparent: String,
-        media_via: Option<SocketAddr>,
+        via: Via,
     ) -> (Self, Events) {
         let (wishes, wished) = mpsc::channel(WISHES);
         let (events, inbox) = mpsc::channel(EVENTS);
@@ -178,7 +178,7 @@ impl Client {
             link_secret: link_secret.map(Into::into),
             traceparent,
         };
-        let shell = shell::Shell::new(origin, shown, events, encoders.clone(), media_via);
+        let shell = shell::Shell::new(origin, shown, events, encoders.clone(), via);
         tokio::spawn(shell.run(enter, wished));
         let client = Self {
             wishes,

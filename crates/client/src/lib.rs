@@ -19,11 +19,13 @@ mod play;
 mod shell;
 mod stream;
 pub mod synthetic;
+mod via;
 
 pub use api::{Api, ApiError, CreateMeeting, Created, HttpProblem};
 pub use client::{Chunk, Client, Event, Events, Frame, Gone, Track};
 pub use encoders::Asked;
 pub use invitation::{Invitation, InvitationError};
+pub use via::Via;
 
 pub use darktower_participant::{
     Access, Command, Counters, Event as Notice, LayerOffer, Link, Phase, State, TrackOffer,

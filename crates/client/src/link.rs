@@ -1,7 +1,6 @@
 //! One of a participant's two connections, and the tasks that wait on it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::stream::{self, Opening, Stopper, Writer};
+use crate::via::Via;
 
 /// Unacknowledged bytes a connection keeps. Small, so that what cannot leave is seen as backlog here and given up with
 /// its group, and large enough for 10 Mbit/s at a round trip of 400 ms.
@@ -64,11 +64,19 @@ impl Reporter {
     }
 }
 
+#[derive(Debug)]
+enum Beside {
+    Opening(AbortHandle),
+    Stands(Session),
+}
+
 /// The link as its owner holds it. All calls return at once.
 pub(crate) struct LinkEnd {
     reporter: Reporter,
     endpoint: Option<(Vec<[u8; 32]>, Arc<Client>)>,
     session: Option<Session>,
+    /// Another one beside it, of the next generation.
+    beside: Option<Beside>,
     /// Connecting, accepting, waiting for the end.
     tasks: Vec<AbortHandle>,
     writers: BTreeMap<u64, Writer>,
@@ -76,16 +84,11 @@ pub(crate) struct LinkEnd {
     /// Streams that the peer opened on this connection, ever.
     accepted: u64,
     farewells: JoinSet<()>,
-    /// Reach the peer here instead of where its URL says.
-    via: Option<SocketAddr>,
+    via: Via,
 }
 
 impl LinkEnd {
-    pub(crate) fn new(
-        link: Link,
-        via: Option<SocketAddr>,
-        inbox: mpsc::Sender<(Link, u64, News)>,
-    ) -> Self {
+    pub(crate) fn new(link: Link, via: Via, inbox: mpsc::Sender<(Link, u64, News)>) -> Self {
         Self {
             reporter: Reporter {
                 link,
@@ -94,6 +97,7 @@ impl LinkEnd {
             },
             endpoint: None,
             session: None,
+            beside: None,
             tasks: Vec::new(),
             writers: BTreeMap::new(),
             readers: BTreeMap::new(),
@@ -105,21 +109,67 @@ impl LinkEnd {
 
     /// Whether news of this generation are of the connection that counts.
     pub(crate) fn is_current(&self, generation: u64) -> bool {
-        self.reporter.generation == generation
+        let beside = u64::from(self.beside.is_some());
+        (self.reporter.generation..=self.reporter.generation + beside).contains(&generation)
     }
 
-    pub(crate) fn connect(&mut self, url: String, certificate_sha256: Vec<[u8; 32]>) {
+    /// Opens a connection, after giving up the one that stands or, `beside` it, before.
+    pub(crate) fn connect(&mut self, beside: bool, url: String, certificate_sha256: Vec<[u8; 32]>) {
+        if beside && self.session.is_some() {
+            return self.connect_beside(url, certificate_sha256);
+        }
         self.close(Code::ConnectionLost);
         let endpoint = self.endpoint(certificate_sha256);
-        let (to, via) = (self.reporter.clone(), self.via);
+        let (to, via) = (self.reporter.clone(), self.via.clone());
         let task = tokio::spawn(async move {
-            let news = match reach(endpoint, &url, via).await {
+            let news = match reach(endpoint, to.link, &url, &via).await {
                 Some(session) => News::Up(session),
                 None => News::Down(Code::ConnectFailed),
             };
             to.tell(news).await;
         });
         self.tasks.push(task.abort_handle());
+    }
+
+    fn connect_beside(&mut self, url: String, certificate_sha256: Vec<[u8; 32]>) {
+        self.keep_this();
+        let endpoint = self.endpoint(certificate_sha256);
+        let (mut to, via) = (self.reporter.clone(), self.via.clone());
+        to.generation += 1;
+        let task = tokio::spawn(async move {
+            if let Some(session) = reach(endpoint, to.link, &url, &via).await {
+                to.tell(News::Up(session)).await;
+            }
+        });
+        self.beside = Some(Beside::Opening(task.abort_handle()));
+    }
+
+    /// Whether this is of the connection that is opened beside another.
+    pub(crate) fn is_beside(&self, generation: u64) -> bool {
+        generation > self.reporter.generation
+    }
+
+    /// The one beside stands.
+    pub(crate) fn stands_by(&mut self, session: Session) {
+        self.beside = Some(Beside::Stands(session));
+    }
+
+    /// Gives up another one beside this.
+    pub(crate) fn keep_this(&mut self) {
+        match self.beside.take() {
+            Some(Beside::Opening(task)) => task.abort(),
+            Some(Beside::Stands(session)) => session.close(Code::Left.number(), Code::Left.name()),
+            None => {}
+        }
+    }
+
+    /// Gives this up for the one beside it.
+    pub(crate) fn replace(&mut self) -> Option<Session> {
+        let Some(Beside::Stands(session)) = self.beside.take() else {
+            return None;
+        };
+        self.close(Code::ConnectionLost);
+        Some(session)
     }
 
     /// The session stands: listens on it; the largest datagram it takes.
@@ -260,6 +310,7 @@ impl LinkEnd {
     /// From here on news of the former connection are of no interest.
     fn forget(&mut self) -> (Option<Session>, Vec<Writer>) {
         self.reporter.generation += 1;
+        self.keep_this();
         self.accepted = 0;
         self.readers.clear();
         for task in self.tasks.drain(..) {
@@ -305,16 +356,12 @@ impl LinkEnd {
 }
 
 /// The URL holds a secret, so only the error is logged.
-async fn reach(
-    endpoint: Option<Arc<Client>>,
-    url: &str,
-    via: Option<SocketAddr>,
-) -> Option<Session> {
+async fn reach(endpoint: Option<Arc<Client>>, link: Link, url: &str, via: &Via) -> Option<Session> {
     let endpoint = endpoint?;
     let mut url = Url::parse(url)
         .inspect_err(|error| tracing::warn!(%error, "not a URL"))
         .ok()?;
-    if let Some(via) = via {
+    if let Some(via) = via.to(link, &url) {
         url.set_ip_host(via.ip()).ok()?;
         url.set_port(Some(via.port())).ok()?;
     }

@@ -1,9 +1,9 @@
 //! The task that owns the core: facts in, effects out, in order, without ever waiting for a peer.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use darktower_net::Session;
 use darktower_participant::{
     Access, Command, Encoded, Event as Notice, Input, Link, LinkState, Output, Participant, Phase,
     State,
@@ -19,6 +19,7 @@ use crate::client::{Chunk, Event, Frame, LEAVE_WITHIN, Wish};
 use crate::encoders;
 use crate::link::{LinkEnd, News};
 use crate::stream::Opening;
+use crate::via::Via;
 
 /// How long the API may take to say where the meeting is.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
@@ -51,14 +52,14 @@ impl Shell {
         shown: watch::Sender<State>,
         events: mpsc::Sender<Event>,
         encoders: encoders::Tracks,
-        media_via: Option<SocketAddr>,
+        via: Via,
     ) -> Self {
         let (inbox, news) = mpsc::channel(INBOX);
         Self {
             core: Participant::new(),
             origin,
-            signal: LinkEnd::new(Link::Signal, None, inbox.clone()),
-            media: LinkEnd::new(Link::Media, media_via, inbox),
+            signal: LinkEnd::new(Link::Signal, via.clone(), inbox.clone()),
+            media: LinkEnd::new(Link::Media, via, inbox),
             news,
             shown,
             events,
@@ -114,8 +115,13 @@ impl Shell {
         let deadline = self.core.deadline().map(|at| self.origin + at);
         tokio::select! {
             Some((link, generation, news)) = self.news.recv() => {
-                if self.end(link).is_current(generation) {
-                    self.heard(link, news);
+                match (self.end(link).is_current(generation), news) {
+                    (false, _) => {}
+                    (true, News::Up(session)) if self.end(link).is_beside(generation) => {
+                        self.end(link).stands_by(session);
+                        self.tell(Input::Beside(link));
+                    }
+                    (true, news) => self.heard(link, news),
                 }
             }
             Some(found) = self.lookup.join_next() => {
@@ -169,11 +175,7 @@ impl Shell {
     fn heard(&mut self, link: Link, news: News) {
         let at = self.origin.elapsed();
         match news {
-            News::Up(session) => {
-                let max_datagram = self.end(link).up(session);
-                self.event(Event::Up { link, at });
-                self.tell(Input::LinkUp { link, max_datagram });
-            }
+            News::Up(session) => self.up(link, session),
             News::Down(code) => {
                 self.end(link).lost();
                 self.event(Event::Down { link, at });
@@ -213,6 +215,13 @@ impl Shell {
         }
     }
 
+    fn up(&mut self, link: Link, session: Session) {
+        let at = self.origin.elapsed();
+        let max_datagram = self.end(link).up(session);
+        self.event(Event::Up { link, at });
+        self.tell(Input::LinkUp { link, max_datagram });
+    }
+
     fn tell(&mut self, input: Input) {
         self.core.handle(self.origin.elapsed(), wall(), input);
         self.perform();
@@ -224,9 +233,16 @@ impl Shell {
             match output {
                 Output::Connect {
                     link,
+                    beside,
                     url,
                     certificate_sha256,
-                } => self.end(link).connect(url.0, certificate_sha256),
+                } => self.end(link).connect(beside, url.0, certificate_sha256),
+                Output::Keep { link } => self.end(link).keep_this(),
+                Output::Replace { link } => {
+                    if let Some(session) = self.end(link).replace() {
+                        self.up(link, session);
+                    }
+                }
                 Output::Close { link, code } => self.end(link).close(code),
                 Output::OpenUni {
                     link,

@@ -91,6 +91,11 @@ extern "C" fn dt_link_up(now: f64, wall: f64, link: u32, max_datagram: u32) -> u
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn dt_link_beside(now: f64, wall: f64, link: u32) -> u32 {
+    with(|core| core.link_beside(now, wall, link))
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn dt_link_down(now: f64, wall: f64, link: u32, code: u32) -> u32 {
     with(|core| core.link_down(now, wall, link, code))
 }

@@ -44,6 +44,14 @@ impl Core {
         )
     }
 
+    /// The connection beside the one that stands, stands as well.
+    pub fn link_beside(&mut self, now: f64, wall: f64, link: u32) -> u32 {
+        match link_of(link) {
+            Some(link) => self.handle(now, wall, Input::Beside(link)),
+            None => Code::Malformed.number(),
+        }
+    }
+
     /// A link could not be opened, or is gone; `code` is the close code or
     /// that of `connect_failed` or `connection_lost`.
     pub fn link_down(&mut self, now: f64, wall: f64, link: u32, code: u32) -> u32 {

@@ -25,6 +25,8 @@ pub enum Kind {
     Event = 12,
     Stop = 13,
     Encode = 14,
+    Keep = 15,
+    Replace = 16,
 }
 
 /// An output: its kind, up to four numbers, bytes and a text.
@@ -61,6 +63,7 @@ impl Record {
         match output {
             Output::Connect {
                 link,
+                beside,
                 url,
                 certificate_sha256,
             } => {
@@ -68,8 +71,15 @@ impl Record {
                 let text = serde_json::json!({ "url": url, "certificate_sha256": hashes });
                 Self {
                     text: text.to_string(),
-                    ..Self::new(Kind::Connect, [link_number(link), 0.0, 0.0, 0.0])
+                    ..Self::new(
+                        Kind::Connect,
+                        [link_number(link), f64::from(u8::from(beside)), 0.0, 0.0],
+                    )
                 }
+            }
+            Output::Keep { link } => Self::new(Kind::Keep, [link_number(link), 0.0, 0.0, 0.0]),
+            Output::Replace { link } => {
+                Self::new(Kind::Replace, [link_number(link), 0.0, 0.0, 0.0])
             }
             Output::Close { link, code } => Self {
                 text: code.name().to_owned(),

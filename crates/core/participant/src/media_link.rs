@@ -21,8 +21,15 @@ use crate::state::LinkState;
 
 /// Between two pings; the answer also proves that the handler reads.
 const PING_EVERY: Duration = Duration::from_secs(1);
-/// Silence after which the connection counts as lost: three pings unanswered.
-const DEAD_AFTER: Duration = Duration::from_secs(3);
+/// Silence after which another connection is opened beside this one: three pings unanswered. The handler may be gone, or
+/// the network for a while.
+const RACE_AFTER: Duration = Duration::from_secs(3);
+/// Silence after which the connection counts as lost. Less than what a connection lives without a packet.
+const DEAD_AFTER: Duration = Duration::from_millis(9500);
+/// How long one such attempt may take: its packets come ever more rarely, too.
+const RACE_AGAIN: Duration = Duration::from_secs(2);
+/// What the silent one has left once the other stands: what was lost has to be sent again.
+const HANDICAP: Duration = Duration::from_millis(400);
 /// How long one attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waits before the next attempt; the last one repeats.
@@ -38,9 +45,15 @@ pub(crate) const CONTROL_STREAM: StreamId = 0;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
     Connect {
+        /// The one that stands goes on meanwhile.
+        beside: bool,
         url: Secret<String>,
         certificate_sha256: Vec<[u8; 32]>,
     },
+    /// The one that stands is well: give up the one beside it.
+    Keep,
+    /// The one beside it takes its place.
+    Replace,
     Close(Code),
     /// Open the control stream and write this to it.
     OpenControl(Bytes),
@@ -84,8 +97,20 @@ enum Phase {
     Up {
         heard: Duration,
         pinged: Duration,
+        racing: Option<Race>,
         control: Decoder,
     },
+}
+
+/// Another connection beside a silent one.
+#[derive(Clone, Copy)]
+enum Race {
+    /// Being opened since.
+    Opening(Duration),
+    /// Stands since.
+    Standing(Duration),
+    /// It takes the place of the silent one.
+    Won,
 }
 
 /// The media connection of one participant.
@@ -124,8 +149,25 @@ impl MediaLink {
         match self.phase {
             Phase::Down | Phase::Waiting { .. } => LinkState::Down,
             Phase::Connecting { .. } => LinkState::Connecting,
+            Phase::Up {
+                racing: Some(_), ..
+            } => LinkState::Connecting,
             Phase::Up { .. } => LinkState::Up,
         }
+    }
+
+    /// The connection beside this one stands.
+    pub(crate) fn beside(&mut self, now: Duration) {
+        if let Phase::Up { racing, .. } = &mut self.phase
+            && matches!(racing, Some(Race::Opening(_)))
+        {
+            *racing = Some(Race::Standing(now));
+        }
+    }
+
+    /// A connection stands, be it silent.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Up { .. })
     }
 
     /// The next thing the link wants done.
@@ -175,6 +217,7 @@ impl MediaLink {
         self.phase = Phase::Up {
             heard: now,
             pinged: now,
+            racing: None,
             control: Decoder::new(MAX_MEDIA_CONTROL),
         };
         let hello = message(client_control::Body::Hello(Hello {}));
@@ -229,8 +272,11 @@ impl MediaLink {
 
     /// Something arrived: the connection lives.
     pub(crate) fn heard(&mut self, now: Duration) {
-        if let Phase::Up { heard, .. } = &mut self.phase {
+        if let Phase::Up { heard, racing, .. } = &mut self.phase {
             *heard = now;
+            if racing.take().is_some() {
+                self.effects.push_back(Effect::Keep);
+            }
             if let Some((_, last)) = &mut self.carried {
                 *last = now;
             }
@@ -285,12 +331,30 @@ impl MediaLink {
             Phase::Waiting { until } => Some(*until),
             Phase::Connecting { since } => Some(*since + CONNECT_TIMEOUT),
             Phase::Up { heard, pinged, .. } => {
-                Some((*pinged + PING_EVERY).min(*heard + DEAD_AFTER))
+                let next = (*pinged + PING_EVERY).min(*heard + DEAD_AFTER);
+                Some(self.race_at().map_or(next, |at| next.min(at)))
             }
         }
     }
 
+    /// When another connection is to be opened beside a silent one.
+    fn race_at(&self) -> Option<Duration> {
+        let Phase::Up { heard, racing, .. } = &self.phase else {
+            return None;
+        };
+        // A token opens one session, and this one has it.
+        let target = self.target.as_ref().filter(|target| target.reusable);
+        let at = match *racing {
+            None => *heard + RACE_AFTER,
+            Some(Race::Opening(since)) => since + RACE_AGAIN,
+            Some(Race::Standing(since)) => since + HANDICAP,
+            Some(Race::Won) => return None,
+        };
+        target.map(|_| at)
+    }
+
     pub(crate) fn tick(&mut self, now: Duration) {
+        let races = self.race_at().is_some_and(|at| now >= at);
         match &mut self.phase {
             Phase::Down => {}
             Phase::Waiting { until } if now >= *until => self.connect(now),
@@ -300,14 +364,32 @@ impl MediaLink {
                     self.lost(now);
                 }
             }
-            Phase::Up { heard, pinged, .. } => {
+            Phase::Up {
+                heard,
+                pinged,
+                racing,
+                ..
+            } => {
                 if now >= *heard + DEAD_AFTER {
-                    self.lost(now);
-                } else if now >= *pinged + PING_EVERY {
+                    return self.lost(now);
+                }
+                let stands = matches!(racing, Some(Race::Standing(_)));
+                if races {
+                    *racing = Some(match stands {
+                        true => Race::Won,
+                        false => Race::Opening(now),
+                    });
+                }
+                if now >= *pinged + PING_EVERY {
                     *pinged = now;
                     let sent_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
                     let ping = message(client_control::Body::Ping(Ping { sent_us }));
                     self.effects.push_back(Effect::WriteControl(ping));
+                }
+                match (races, stands) {
+                    (false, _) => {}
+                    (true, true) => self.effects.push_back(Effect::Replace),
+                    (true, false) => self.open(now, true),
                 }
             }
         }
@@ -319,6 +401,13 @@ impl MediaLink {
     }
 
     fn connect(&mut self, now: Duration) {
+        if self.target.is_some() {
+            self.open(now, false);
+            self.phase = Phase::Connecting { since: now };
+        }
+    }
+
+    fn open(&mut self, now: Duration, beside: bool) {
         let Some(target) = &self.target else { return };
         let mut url = format!("{}?{}", target.url, target.credential);
         if !self.traceparent.is_empty() {
@@ -331,13 +420,16 @@ impl MediaLink {
         {
             url.push_str(&format!("&carried_bps={bps}"));
         }
+        if beside {
+            url.push_str("&beside=1");
+        }
         self.shown.clone_from(&target.credential);
         let certificate_sha256 = target.certificate_sha256.clone();
         self.effects.push_back(Effect::Connect {
+            beside,
             url: url.into(),
             certificate_sha256,
         });
-        self.phase = Phase::Connecting { since: now };
     }
 }
 
@@ -417,6 +509,39 @@ mod tests {
             !next_url(&mut link).contains("carried"),
             "the network may be another"
         );
+    }
+
+    /// Ticks at each deadline up to `until`; what was wanted meanwhile, but for pings.
+    fn run(link: &mut MediaLink, until: Duration) -> Vec<Effect> {
+        let mut wanted = Vec::new();
+        while let Some(at) = link.deadline().filter(|at| *at <= until) {
+            link.tick(at);
+            wanted.extend(std::iter::from_fn(|| link.effect()));
+        }
+        wanted.retain(|effect| !matches!(effect, Effect::WriteControl(_) | Effect::OpenControl(_)));
+        wanted
+    }
+
+    #[test]
+    fn beside_a_silent_link_another_is_opened_and_the_first_that_speaks_stays() {
+        let is_beside = |effect: &Effect| matches!(effect, Effect::Connect { beside: true, .. });
+        let mut link = link();
+        run(&mut link, s(1));
+        let wanted = run(&mut link, s(9));
+        assert!(wanted.iter().all(is_beside), "{wanted:?}");
+        assert_eq!(wanted.len(), 3, "{wanted:?}");
+        assert_eq!(link.state(), LinkState::Connecting);
+        link.heard(s(10));
+        assert_eq!(link.effect(), Some(Effect::Keep));
+        assert_eq!(link.state(), LinkState::Up);
+
+        assert!(run(&mut link, s(14)).iter().all(is_beside));
+        link.beside(s(14));
+        assert_eq!(run(&mut link, s(15)), [Effect::Replace]);
+        link.up(s(15));
+        assert_eq!(link.state(), LinkState::Up);
+        let wanted = run(&mut link, s(25));
+        assert!(wanted.contains(&Effect::Close(Code::ConnectionLost)));
     }
 
     #[test]

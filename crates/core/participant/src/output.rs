@@ -27,10 +27,23 @@ pub enum Output {
     Connect {
         /// Which.
         link: Link,
+        /// The earlier connection goes on; answer by `Beside` once this one stands, and by nothing where it cannot be
+        /// opened. Another one beside it is given up.
+        beside: bool,
         /// Complete URL; its query opens the door.
         url: Secret<String>,
         /// Certificates that may answer; empty: public roots decide.
         certificate_sha256: Vec<[u8; 32]>,
+    },
+    /// Give up the connection beside the one that stands.
+    Keep {
+        /// Of which link.
+        link: Link,
+    },
+    /// Give up the connection that stands for the one beside it; answer by `LinkUp`.
+    Replace {
+        /// Of which link.
+        link: Link,
     },
     /// Close the link; no `LinkDown` follows.
     Close {

@@ -26,6 +26,8 @@ pub enum Input {
         /// The largest datagram it takes, in bytes (media link).
         max_datagram: usize,
     },
+    /// The connection beside the one that stands, stands as well.
+    Beside(Link),
     /// A link could not be opened or is gone.
     LinkDown {
         /// Which.

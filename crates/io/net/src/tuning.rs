@@ -35,7 +35,8 @@ pub struct Tuning {
     pub initial_window: u64,
     /// Assumed round-trip time before the first sample: a lost first packet is repeated after three of these.
     pub initial_rtt: Duration,
-    /// A connection on which nothing is heard for this long is dead. At least [`Tuning::keep_alive`] times two.
+    /// A connection on which nothing is heard for this long is dead. At least [`Tuning::keep_alive`] times two. Participants
+    /// keep a silent one for 9.5 s while they open another beside it.
     pub idle_timeout: Duration,
     /// A ping after this much silence.
     pub keep_alive: Duration,
@@ -61,7 +62,7 @@ impl Default for Tuning {
             congestion: Congestion::default(),
             initial_window: 64 << 10,
             initial_rtt: Duration::from_millis(100),
-            idle_timeout: Duration::from_secs(6),
+            idle_timeout: Duration::from_secs(12),
             keep_alive: Duration::from_secs(2),
             max_uni_streams: 1024,
             max_bi_streams: 64,

@@ -13,7 +13,7 @@ use darktower_net::{CloseReason, ClosedBy};
 use darktower_wire::Code;
 use darktower_wire::datagram::{self, Datagram};
 use darktower_wire::framing::{self, FramingError, MAX_MEDIA_CONTROL};
-use darktower_wire::ids::{MeetingId, TrackId};
+use darktower_wire::ids::{MeetingId, ParticipantId, TrackId};
 use darktower_wire::media_control::{
     ClientControl, Drain, Pong, ServerControl, Welcome, client_control, server_control,
 };
@@ -53,6 +53,8 @@ pub(crate) struct Session {
     pub(crate) ending: Option<Code>,
     /// Whether it is to be told to go elsewhere.
     pub(crate) drains: bool,
+    /// The seat that it takes with its Hello, where it did not at once.
+    pub(crate) waits: Option<ParticipantId>,
     /// What it is to be told, in order.
     pub(crate) says: Vec<server_control::Body>,
     /// What its path needs, and when.
@@ -85,6 +87,7 @@ impl Session {
             touched: false,
             ending: None,
             drains: false,
+            waits: None,
             says: Vec::new(),
             upkeep: Upkeep::new(now),
             arrivals: Arrivals::new(),
@@ -95,6 +98,11 @@ impl Session {
             hello_by: Some(now + shared.config.hello_within),
             unsaid: 0,
         }
+    }
+
+    /// The seat that it takes now.
+    pub(crate) fn takes_seat(&mut self) -> Option<ParticipantId> {
+        self.waits.take_if(|_| self.hello_by.is_none())
     }
 
     /// What the meeting has for it.

@@ -27,6 +27,8 @@ use crate::{Shared, measure};
 
 /// What a participant says that its path to a former handler carried, in bits a second.
 const CARRIED: &str = "carried_bps";
+/// It is opened beside one that is silent and may not be gone.
+const BESIDE: &str = "beside";
 
 /// How often counts are told.
 const TELL: Duration = Duration::from_millis(500);
@@ -62,6 +64,11 @@ enum Due {
     Tell,
 }
 
+struct Asked {
+    trace: TraceContext,
+    beside: bool,
+}
+
 /// One shard.
 pub(crate) struct Shard {
     shared: Arc<Shared>,
@@ -69,8 +76,8 @@ pub(crate) struct Shard {
     reach: Reach,
     meetings: BTreeMap<MeetingId, Meeting>,
     touched: Vec<MeetingId>,
-    /// Requests whose answer is awaited, and their traces.
-    asked: BTreeMap<SessionKey, TraceContext>,
+    /// Requests whose answer is awaited.
+    asked: BTreeMap<SessionKey, Asked>,
     timers: Timers<Due>,
     upward: Upward,
     tally: Tally,
@@ -149,7 +156,12 @@ impl plane::App for Shard {
                 if let Err(code) = done {
                     session.ending.get_or_insert(code);
                 }
+                let seated = session.takes_seat();
+                let (session, meeting) = (session.id, session.meeting);
                 self.reach.touch(key.slot());
+                if let Some(seat) = seated {
+                    self.happens(now, meeting, Event::Opened { session, seat });
+                }
                 self.bring(now, key);
             }
         }
@@ -254,7 +266,8 @@ impl Shard {
         if let (Some(bps), Some(wt)) = (carried, io.session(key)) {
             wt.path(|path| path.hear_of(Bitrate::from_bps(bps)));
         }
-        self.asked.insert(key, trace);
+        let beside = request.parameter(BESIDE).is_some();
+        self.asked.insert(key, Asked { trace, beside });
         let (shared, inlet) = (self.shared.clone(), io.inlet());
         self.shared.runtime.spawn(async move {
             let who = door::authenticate(&shared, credential).await;
@@ -277,7 +290,7 @@ impl Shard {
         key: SessionKey,
         who: Result<(MeetingId, ParticipantId), Code>,
     ) {
-        let Some(trace) = self.asked.remove(&key) else {
+        let Some(Asked { trace, beside }) = self.asked.remove(&key) else {
             return;
         };
         let (meeting, seat) = match who {
@@ -299,10 +312,13 @@ impl Shard {
         );
         let id = self.reach.number(key);
         span.in_scope(|| tracing::info!(session = id.0, "media session opened"));
-        let session = Session::new(now, &self.shared, id, key, meeting, span);
+        let mut session = Session::new(now, &self.shared, id, key, meeting, span);
+        session.waits = beside.then_some(seat);
         self.reach.insert(session);
         let session = id;
-        self.happens(now, meeting, Event::Opened { session, seat });
+        if !beside {
+            self.happens(now, meeting, Event::Opened { session, seat });
+        }
     }
 
     /// The connection is gone, and with it, if it still was, the session.

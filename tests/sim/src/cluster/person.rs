@@ -39,6 +39,8 @@ pub(super) struct Person {
     pub(super) pictures: BTreeMap<u32, u64>,
     pub(super) phase: Phase,
     conns: [Option<(Conn, Place)>; 2],
+    /// Those that are being opened beside silent ones.
+    besides: [Option<(Conn, Place)>; 2],
     next_conn: Conn,
     lookup_at: Option<Duration>,
     lookup: u64,
@@ -65,6 +67,7 @@ impl Person {
             pictures: BTreeMap::new(),
             phase: Phase::Idle,
             conns: [None; 2],
+            besides: [None; 2],
             next_conn: u64::from(n) << 32,
             lookup_at: None,
             lookup: 0,
@@ -189,6 +192,10 @@ impl Person {
                 }
             }
             Message::Up(conn) => {
+                let is_it = |link: &Link| matches!(self.besides[index(*link)], Some((beside, _)) if beside == conn);
+                if let Some(link) = [Link::Signal, Link::Media].into_iter().find(is_it) {
+                    return self.input(now, Input::Beside(link), out);
+                }
                 if let Some(link) = self.link_of(conn) {
                     let max_datagram = 1200;
                     self.input(now, Input::LinkUp { link, max_datagram }, out);
@@ -308,14 +315,23 @@ impl Person {
 
     fn perform(&mut self, now: Duration, output: Output, out: &mut Out) {
         match output {
-            Output::Connect { link, url, .. } => {
-                self.hang_up(link, out);
+            Output::Connect {
+                link, beside, url, ..
+            } => {
+                self.keep(link, out);
+                if !beside {
+                    self.hang_up(link, out);
+                }
                 let Some((place, name, value)) = Place::reached_by(&url.0) else {
                     return;
                 };
                 self.next_conn += 1;
                 let conn = self.next_conn;
-                self.conns[index(link)] = Some((conn, place));
+                let conns = match beside {
+                    true => &mut self.besides,
+                    false => &mut self.conns,
+                };
+                conns[index(link)] = Some((conn, place));
                 let message = match link {
                     Link::Signal => Message::Open(conn, self.meeting, self.credential(name, value)),
                     Link::Media => Message::OpenMedia(
@@ -326,7 +342,17 @@ impl Person {
                 // The handshake costs a round trip more than one message.
                 out.sends.push((self.half_trip * 2, place, message));
             }
-            Output::Close { link, .. } => self.hang_up(link, out),
+            Output::Keep { link } => self.keep(link, out),
+            Output::Replace { link } => {
+                self.hang_up(link, out);
+                self.conns[index(link)] = self.besides[index(link)].take();
+                let max_datagram = 1200;
+                self.input(now, Input::LinkUp { link, max_datagram }, out);
+            }
+            Output::Close { link, .. } => {
+                self.keep(link, out);
+                self.hang_up(link, out);
+            }
             Output::Write {
                 link,
                 stream,
@@ -364,6 +390,12 @@ impl Person {
                 self.phase = phase;
             }
             _ => {}
+        }
+    }
+
+    fn keep(&mut self, link: Link, out: &mut Out) {
+        if let Some((conn, place)) = self.besides[index(link)].take() {
+            out.send(place, Message::Hangup(conn));
         }
     }
 

@@ -24,6 +24,9 @@ impl World {
         let now = self.now;
         let half = self.ends[at].round_trip / 2;
         match output {
+            // Nothing is silent in this world for so long that it would be answered.
+            Output::Connect { beside: true, .. } | Output::Keep { .. } | Output::Replace { .. } => {
+            }
             Output::Connect { link, url, .. } => {
                 self.hang_up(at, link);
                 let connection = self.ends[at].connection[index(link)];

@@ -23,7 +23,12 @@ export interface Picture {
 
 /** What the core asks for. Views of bytes are valid only during the call. */
 export interface Effects {
-  connect(link: LinkId, url: string, certificateHashes: Uint8Array<ArrayBuffer>[]): void;
+  /** `beside`: the link that stands goes on. */
+  connect(link: LinkId, beside: boolean, url: string, certificateHashes: Uint8Array<ArrayBuffer>[]): void;
+  /** Give up the one beside the link that stands. */
+  keep(link: LinkId): void;
+  /** Give up the link that stands for the one beside it. */
+  replace(link: LinkId): void;
   close(link: LinkId, code: number, reason: string): void;
   openUni(link: LinkId, stream: number, priority: number): void;
   openBi(link: LinkId, stream: number): void;
@@ -50,6 +55,7 @@ interface Exports {
   dt_record(): number;
   dt_command(now: number, wall: number, ptr: number, len: number): number;
   dt_link_up(now: number, wall: number, link: number, maxDatagram: number): number;
+  dt_link_beside(now: number, wall: number, link: number): number;
   dt_link_down(now: number, wall: number, link: number, code: number): number;
   dt_stream_data(
     now: number,
@@ -135,6 +141,11 @@ export class Core {
   /** The link is open; datagrams up to `maxDatagram` bytes fit. */
   linkUp(link: LinkId, maxDatagram: number): void {
     this.#call((now, wall) => this.#exports.dt_link_up(now, wall, link, maxDatagram));
+  }
+
+  /** The one beside the link that stands, stands as well. */
+  linkBeside(link: LinkId): void {
+    this.#call((now, wall) => this.#exports.dt_link_beside(now, wall, link));
   }
 
   /** The link is gone: the peer's close code, or what happened instead. */
@@ -230,7 +241,7 @@ export class Core {
       case 1: {
         const request = JSON.parse(text()) as { url: string; certificate_sha256: number[][] };
         const hashes = request.certificate_sha256.map((hash) => Uint8Array.from(hash));
-        return effects.connect(link, request.url, hashes);
+        return effects.connect(link, n[1] !== 0, request.url, hashes);
       }
       case 2:
         return effects.close(link, n[1]!, text());
@@ -261,6 +272,10 @@ export class Core {
         return effects.stop(link, n[1]!, n[2]!);
       case 14:
         return effects.encode(n[0]!, n[1]!, n[2]!);
+      case 15:
+        return effects.keep(link);
+      case 16:
+        return effects.replace(link);
       default:
         throw new Error(`the core asks for something unknown: ${kind}`);
     }

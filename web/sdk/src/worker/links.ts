@@ -52,12 +52,16 @@ export class Link {
     void this.#live();
   }
 
+  /** The largest datagram it takes, once it stands. */
+  get maxDatagram(): number {
+    return this.#session.datagrams.maxDatagramSize;
+  }
+
   async #live(): Promise<void> {
     let ready = false;
     this.#session.ready.then(() => {
       ready = true;
-      const { maxDatagramSize } = this.#session.datagrams;
-      if (!this.#over) this.#arrivals.linkUp(this.#id, maxDatagramSize);
+      if (!this.#over) this.#arrivals.linkUp(this.#id, this.maxDatagram);
     }, ignoredBecauseTheSessionTells);
     try {
       const info = await this.#session.closed;

@@ -9,6 +9,8 @@ import type { Mark, ToPage, ToWorker } from "../messages.ts";
 import type { CoreState } from "../snapshot.ts";
 
 const links = new Map<LinkId, Link>();
+/** Those that are being opened beside one that is silent. */
+const besides = new Map<LinkId, Link>();
 const marks: Partial<Record<Mark, number>> = {};
 let counters: Record<string, number> = {};
 
@@ -44,26 +46,49 @@ const media = new Media({
   mark,
 });
 
+function open(id: LinkId, url: string, hashes: Uint8Array<ArrayBuffer>[]): Link {
+  const link = new Link(id, url, hashes, {
+    linkUp(_, maxDatagram) {
+      if (besides.get(id) === link) return core?.linkBeside(id);
+      mark(id === SIGNAL ? "signal_ready" : "media_ready");
+      core?.linkUp(id, maxDatagram);
+    },
+    linkDown(_, code) {
+      if (besides.get(id) === link) besides.delete(id);
+      else core?.linkDown(id, code);
+    },
+    streamData: (_, stream, bytes, fin) => core?.streamData(id, stream, bytes, fin),
+    streamEnd: (_, stream) => core?.streamEnd(id, stream),
+    streamReset: (_, stream) => core?.streamReset(id, stream),
+    streamBacklog: (_, stream, bytes) => core?.streamBacklog(id, stream, bytes),
+    datagram: (bytes) => core?.datagram(bytes),
+  });
+  return link;
+}
+
 const effects: Effects = {
-  connect(link, url, hashes) {
-    links.get(link)?.close(0, "");
-    links.set(
-      link,
-      new Link(link, url, hashes, {
-        linkUp: (id, maxDatagram) => {
-          mark(id === SIGNAL ? "signal_ready" : "media_ready");
-          core?.linkUp(id, maxDatagram);
-        },
-        linkDown: (id, code) => core?.linkDown(id, code),
-        streamData: (id, stream, bytes, fin) => core?.streamData(id, stream, bytes, fin),
-        streamEnd: (id, stream) => core?.streamEnd(id, stream),
-        streamReset: (id, stream) => core?.streamReset(id, stream),
-        streamBacklog: (id, stream, bytes) => core?.streamBacklog(id, stream, bytes),
-        datagram: (bytes) => core?.datagram(bytes),
-      }),
-    );
+  connect(link, beside, url, hashes) {
+    effects.keep(link);
+    if (!beside) links.get(link)?.close(0, "");
+    (beside ? besides : links).set(link, open(link, url, hashes));
   },
-  close: (link, code, reason) => links.get(link)?.close(code, reason),
+  keep(link) {
+    besides.get(link)?.close(0, "");
+    besides.delete(link);
+  },
+  replace(id) {
+    const link = besides.get(id);
+    if (link === undefined) return;
+    besides.delete(id);
+    links.get(id)?.close(0, "");
+    links.set(id, link);
+    // The core is in the middle of saying what it wants.
+    queueMicrotask(() => links.get(id) === link && core?.linkUp(id, link.maxDatagram));
+  },
+  close(link, code, reason) {
+    effects.keep(link);
+    links.get(link)?.close(code, reason);
+  },
   openUni: (link, stream, priority) => links.get(link)?.openUni(stream, priority),
   openBi: (link, stream) => links.get(link)?.openBi(stream),
   write: (link, stream, bytes, fin) => links.get(link)?.write(stream, bytes, fin),
@@ -88,7 +113,7 @@ const effects: Effects = {
   broken(detail) {
     core = null;
     early.length = 0;
-    for (const link of links.values()) link.close(0, "");
+    for (const link of [...links.values(), ...besides.values()]) link.close(0, "");
     media.end();
     tell({ type: "fatal", detail });
   },

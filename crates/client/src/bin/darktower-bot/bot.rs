@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use darktower_client::file::Clip;
 use darktower_client::synthetic::{self, Camera, Microphone};
 use darktower_client::{
-    Api, Client, Event, Events, Frame, Invitation, Phase, State, Track, TrackOffer,
+    Api, Client, Event, Events, Frame, Invitation, Phase, State, Track, TrackOffer, Via,
 };
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,7 +71,8 @@ pub(crate) async fn run(
             json!({"code": code, "detail": error.to_string()}),
         );
     })?;
-    let (secret, via) = (plan.invitation.secret.clone(), plan.media_via);
+    let via = plan.media_via.map_or(Via::Themselves, Via::Media);
+    let secret = plan.invitation.secret.clone();
     let (client, mut events) = Client::enter_via(access, secret, String::new(), via);
     client.look_up_at(api).await?;
     let clicked = client.now();

@@ -20,14 +20,16 @@ pub struct Config {
     pub suspicious_after: Duration,
     /// Between two pings on a suspicious connection.
     pub ping_suspicious_every: Duration,
-    /// Silence after which the connection counts as lost.
+    /// Silence after which another connection is opened beside this one, in case that the peer is gone.
+    pub race_after: Duration,
+    /// Silence after which the connection counts as lost. Less than what a connection lives without a packet.
     pub dead_after: Duration,
     /// A ping without answer for this long (and some round trips), while other things
     /// arrive, shows that the controller is gone.
     pub peer_gone_after: Duration,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
-    /// The same where there is another controller to try.
+    /// The same where there is another controller to try, or a connection that may come back.
     pub connect_timeout_choice: Duration,
     /// Waits before the attempts to connect again; the last one repeats.
     pub backoff: Vec<Duration>,
@@ -41,7 +43,8 @@ impl Default for Config {
             ping_every: Duration::from_secs(1),
             suspicious_after: Duration::from_millis(500),
             ping_suspicious_every: Duration::from_millis(250),
-            dead_after: Duration::from_secs(3),
+            race_after: Duration::from_secs(3),
+            dead_after: Duration::from_millis(9500),
             peer_gone_after: Duration::from_millis(750),
             connect_timeout: Duration::from_secs(5),
             connect_timeout_choice: Duration::from_secs(2),
@@ -105,6 +108,8 @@ pub enum Input {
         /// The close code.
         code: Option<Code>,
     },
+    /// The connection beside the one that stands, stands as well.
+    Beside,
     /// The API was asked again and named a controller: from now on that is the one
     /// that [`Output::Connect`] without a `to` means.
     Found,
@@ -143,12 +148,18 @@ pub enum Output {
     /// Open a connection, after giving up any former one. Answer with
     /// [`Input::Connected`] or [`Input::Disconnected`].
     Connect {
+        /// The one that stands goes on. Answer with [`Input::Beside`], or with nothing where it cannot be opened.
+        beside: bool,
         /// The resume token for the CONNECT, or `None` for a join token. A join
         /// token opens one session: where it was used up, get another one.
         resume: Option<Secret<Bytes>>,
         /// The controller to connect to; `None`: the one that the API named.
         to: Option<Controller>,
     },
+    /// Give up the connection beside the one that stands.
+    Keep,
+    /// Give up the one that stands for the one beside it. Answer with [`Input::Connected`].
+    Replace,
     /// Close the connection (or stop connecting). Answer with nothing.
     Disconnect {
         /// The close code.

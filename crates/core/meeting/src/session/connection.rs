@@ -15,6 +15,10 @@ const PATH_FRESH: Duration = Duration::from_millis(250);
 /// of four pings.
 const RESUMED: Duration = Duration::from_secs(1);
 
+/// What a silent connection has left once another stands beside it: a ping that just missed the network's return is
+/// followed by the next, and what was lost before it has to be sent again.
+const HANDICAP: Duration = Duration::from_millis(400);
+
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -37,12 +41,28 @@ struct Pulse {
     /// When something last came by another way, and since when it has without a pause.
     path_heard: Duration,
     path_since: Duration,
+    racing: Option<Race>,
+}
+
+/// Another connection beside a silent one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Race {
+    /// Being opened since.
+    Opening(Duration),
+    /// Stands since.
+    Standing(Duration),
+    /// It takes the place of the silent one.
+    Won,
 }
 
 /// What the connection needs now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     Connect,
+    /// The same, beside the one that stands.
+    Race,
+    /// The one beside it takes its place.
+    Replace,
     Ping,
     /// The attempt or the connection has to be given up.
     Lost,
@@ -85,6 +105,7 @@ impl Connection {
         match self.stage {
             Stage::Idle => Link::Down,
             Stage::Waiting(_) | Stage::Connecting(_) => Link::Connecting,
+            Stage::Up(pulse) if pulse.racing.is_some() => Link::Connecting,
             Stage::Up(pulse) if pulse.is_suspicious(now, config) => Link::Suspicious,
             Stage::Up(_) => Link::Up,
         }
@@ -108,6 +129,7 @@ impl Connection {
             rtt: None,
             path_heard: Duration::ZERO,
             path_since: Duration::ZERO,
+            racing: None,
         });
     }
 
@@ -117,10 +139,28 @@ impl Connection {
         self.attempts = 0;
     }
 
-    pub(super) fn heard(&mut self, now: Duration) {
-        if let Stage::Up(pulse) = &mut self.stage {
-            pulse.heard = now;
+    /// Something came. Whether that settles a race: the connection that stands has won.
+    pub(super) fn heard(&mut self, now: Duration) -> bool {
+        match &mut self.stage {
+            Stage::Up(pulse) => {
+                pulse.heard = now;
+                pulse.racing.take().is_some()
+            }
+            _ => false,
         }
+    }
+
+    /// The connection beside this one stands.
+    pub(super) fn beside(&mut self, now: Duration) {
+        if let Stage::Up(pulse) = &mut self.stage
+            && matches!(pulse.racing, Some(Race::Opening(_)))
+        {
+            pulse.racing = Some(Race::Standing(now));
+        }
+    }
+
+    pub(super) fn is_replaced(&self) -> bool {
+        matches!(self.stage, Stage::Up(pulse) if pulse.racing == Some(Race::Won))
     }
 
     /// A ping sent at `sent` was answered.
@@ -171,6 +211,7 @@ impl Connection {
         if self.deadline(config)? > now {
             return None;
         }
+        let patience = self.patience;
         match &mut self.stage {
             Stage::Idle => None,
             Stage::Waiting(_) => {
@@ -179,6 +220,14 @@ impl Connection {
             }
             Stage::Connecting(_) => Some(Need::Lost),
             Stage::Up(pulse) if pulse.is_dead(now, config) => Some(Need::Lost),
+            Stage::Up(pulse) if pulse.race_at(config, patience).is_some_and(|at| now >= at) => {
+                let (race, need) = match pulse.racing {
+                    Some(Race::Standing(_)) => (Race::Won, Need::Replace),
+                    _ => (Race::Opening(now), Need::Race),
+                };
+                pulse.racing = Some(race);
+                Some(need)
+            }
             Stage::Up(pulse) => {
                 // As exact as the ping says it, so that the answer compares.
                 pulse.pinged = Duration::from_micros(now.as_micros() as u64);
@@ -202,7 +251,11 @@ impl Connection {
             Stage::Up(pulse) => {
                 let ping = pulse.next_ping(config);
                 let dead = pulse.dead_at(config).into_iter();
-                dead.chain(pulse.peer_gone_at(config)).chain([ping]).min()
+                let others = [
+                    pulse.peer_gone_at(config),
+                    pulse.race_at(config, self.patience),
+                ];
+                dead.chain(others.into_iter().flatten()).chain([ping]).min()
             }
         }
     }
@@ -222,12 +275,27 @@ impl Pulse {
             .is_some_and(|oldest| now >= oldest + config.suspicious_after)
     }
 
-    /// Silence alone is no proof after a sleep of our own: a ping must have gone
+    /// When it has been silent for so long. Silence alone is no proof after a sleep of our own: a ping must have gone
     /// unanswered for a while as well.
-    fn dead_at(&self, config: &Config) -> Option<Duration> {
-        let grace = config.dead_after.saturating_sub(config.ping_every);
+    fn silent_for(&self, time: Duration, config: &Config) -> Option<Duration> {
+        let grace = time.saturating_sub(config.ping_every);
         self.unanswered
-            .map(|oldest| (oldest + grace).max(self.heard + config.dead_after))
+            .map(|oldest| (oldest + grace).max(self.heard + time))
+    }
+
+    fn dead_at(&self, config: &Config) -> Option<Duration> {
+        self.silent_for(config.dead_after, config)
+    }
+
+    /// When another connection is to be opened beside it, or to take its place: the network may be back later and this
+    /// one live, or the peer be gone for good.
+    fn race_at(&self, config: &Config, patience: Duration) -> Option<Duration> {
+        match self.racing {
+            Some(Race::Opening(since)) => Some(since + patience),
+            Some(Race::Standing(since)) => Some(since + HANDICAP),
+            Some(Race::Won) => None,
+            None => self.silent_for(config.race_after, config),
+        }
     }
 
     /// The network works and the ping's answer did not come by it: the peer is

@@ -66,6 +66,13 @@ impl Doors {
         self.trying.clone()
     }
 
+    /// The connection that stands goes on; whatever was tried beside it does not count.
+    pub(super) fn keep(&mut self) {
+        self.tried = 0;
+        self.trying = None;
+        self.past_here = false;
+    }
+
     /// The last attempt got into the meeting.
     pub(super) fn proved(&mut self) {
         if self.tried > 0 {

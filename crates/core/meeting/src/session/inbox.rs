@@ -19,7 +19,10 @@ impl Session {
         if !self.connection.is_up() {
             return;
         }
-        self.connection.heard(now);
+        if self.connection.heard(now) {
+            self.doors.keep();
+            self.outputs.push_back(Output::Keep);
+        }
         if !message.must_understand.is_empty() {
             // None is defined yet: this end is older than the controller.
             self.disconnect(Code::Unsupported);

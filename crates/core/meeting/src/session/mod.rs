@@ -118,6 +118,7 @@ impl Session {
     pub fn handle(&mut self, now: Duration, input: Input) {
         match input {
             Input::Connected => self.connected(now),
+            Input::Beside => self.connection.beside(now),
             Input::Disconnected { code } => self.disconnected(now, code),
             Input::Message(message) => self.message(now, message),
             Input::Found => self.found(now),
@@ -228,6 +229,7 @@ impl Session {
             }
             Input::Key(said) => self.key_said(said),
             Input::Connected
+            | Input::Beside
             | Input::Disconnected { .. }
             | Input::Found
             | Input::Message(_)
@@ -317,6 +319,9 @@ impl Session {
     fn connected(&mut self, now: Duration) {
         if !self.connection.is_open() {
             return;
+        }
+        if self.connection.is_replaced() {
+            self.lost(now);
         }
         self.connection.connected(now);
         self.give_up_at = None;
@@ -428,16 +433,14 @@ impl Session {
         }
         while let Some(need) = self.connection.next_need(now, &self.config) {
             match need {
-                Need::Connect => {
-                    self.connection.allow(match self.doors.is_choice() {
-                        true => self.config.connect_timeout_choice,
-                        false => self.config.connect_timeout,
-                    });
-                    let to = self.doors.next();
-                    let farewell = self.farewell.as_ref().map(|it| it.resume.clone());
-                    let resume = farewell.or_else(|| self.state.resume_token.clone());
-                    self.outputs.push_back(Output::Connect { resume, to });
+                Need::Connect => self.try_next_door(false),
+                Need::Race => {
+                    if self.doors.are_all_shut() {
+                        self.outputs.push_back(Output::LookUp);
+                    }
+                    self.try_next_door(true);
                 }
+                Need::Replace => self.outputs.push_back(Output::Replace),
                 Need::Ping => self.say(Body::Ping(signal::Ping {
                     sent_us: now.as_micros() as u64,
                 })),
@@ -451,6 +454,19 @@ impl Session {
             }
         }
         self.state.link = self.connection.link(now, &self.config);
+    }
+
+    fn try_next_door(&mut self, beside: bool) {
+        self.connection
+            .allow(match beside || self.doors.is_choice() {
+                true => self.config.connect_timeout_choice,
+                false => self.config.connect_timeout,
+            });
+        let to = self.doors.next();
+        let farewell = self.farewell.as_ref().map(|it| it.resume.clone());
+        let resume = farewell.or_else(|| self.state.resume_token.clone());
+        let connect = Output::Connect { beside, resume, to };
+        self.outputs.push_back(connect);
     }
 
     fn disconnect(&mut self, code: Code) {

@@ -100,7 +100,7 @@ fn where_every_door_is_shut_the_api_is_asked_again_and_again() {
     let mut world = with_others(1);
     world.ends[0].cut = true;
     world.until(|world| world.ends[0].lookups == 1);
-    assert_eq!(world.ends[0].doors, ["", "", "b", "c"]);
+    assert_eq!(world.ends[0].doors[..4], ["", "", "b", "c"]);
     world.until(|world| world.ends[0].lookups == 2);
     assert_eq!(world.ends[0].doors[4..], ["", "b", "c"]);
     world.ends[0].cut = false;
@@ -135,6 +135,42 @@ fn a_short_silence_moves_nobody() {
     world.ends[0].cut = false;
     run_hearing(&mut world, 0, ms(3000));
     assert_eq!(world.ends[0].doors, [""]);
+}
+
+/// What is tried beside a silent connection counts only where that one stays silent.
+#[test]
+fn an_outage_of_eight_seconds_keeps_the_connection() {
+    let mut world = with_others(1);
+    let live = world.ends[0].live;
+    world.ends[0].cut = true;
+    world.run(ms(8000));
+    assert!(world.ends[0].beside.is_some());
+    assert_eq!(
+        world.ends[0].session.state().link,
+        session::Link::Connecting
+    );
+    world.ends[0].cut = false;
+    world.run(ms(300));
+    assert_eq!(world.ends[0].session.state().link, session::Link::Up);
+    assert_eq!((world.ends[0].live, world.ends[0].beside), (live, None));
+    // The next silence begins with the controller that it has.
+    let before = world.ends[0].doors.len();
+    world.ends[0].cut = true;
+    world.run(ms(4000));
+    assert_eq!(world.ends[0].doors[before..], [""]);
+}
+
+#[test]
+fn where_the_peer_is_gone_the_connection_beside_it_wins() {
+    let mut world = with_others(2);
+    let live = world.ends[0].live;
+    // It knows nothing of the connections that stand.
+    world.take_over_quietly();
+    let began = world.now;
+    world.until(|world| world.ends[0].live != live && world.phase(0) == Phase::Joined);
+    assert!(world.now - began < ms(3500), "{:?}", world.now - began);
+    world.run(ms(1500));
+    world.assert_settled();
 }
 
 #[test]

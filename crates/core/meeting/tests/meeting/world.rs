@@ -38,6 +38,8 @@ pub(crate) struct End {
     pub(crate) session: Session,
     pub(crate) owner: Owner,
     pub(crate) live: Option<SessionId>,
+    /// Being opened beside it.
+    pub(crate) beside: Option<SessionId>,
     up: VecDeque<(Duration, SessionId, Up)>,
     down: VecDeque<(Duration, SessionId, Down)>,
     pub(crate) refused: Vec<(What, Code)>,
@@ -120,6 +122,7 @@ impl World {
             session: Session::new(session::Config::default(), n as u64 * 77 + 5),
             owner: Owner::new(id),
             live: None,
+            beside: None,
             up: VecDeque::new(),
             down: VecDeque::new(),
             refused: Vec::new(),
@@ -277,8 +280,16 @@ impl World {
     }
 
     fn arrive(&mut self, end: usize, session: SessionId, down: Down) {
-        if self.ends[end].cut || self.ends[end].live != Some(session) {
+        let one = &self.ends[end];
+        if one.cut || ![one.live, one.beside].contains(&Some(session)) {
             return;
+        }
+        if one.beside == Some(session) {
+            return match down {
+                Down::Connected => self.say(end, session::Input::Beside),
+                Down::Closed(_) => self.ends[end].beside = None,
+                Down::Message(_) => {}
+            };
         }
         match down {
             Down::Connected => self.say(end, session::Input::Connected),
@@ -294,17 +305,28 @@ impl World {
         }
     }
 
+    fn hang_up(&mut self, end: usize) {
+        let (at, end) = (self.now + DELAY, &mut self.ends[end]);
+        end.asked.clear();
+        if let Some(session) = end.live.take() {
+            end.up.push_back((at, session, Up::Closed));
+        }
+    }
+
     fn drain(&mut self, n: usize) {
         while let Some(output) = self.ends[n].session.poll() {
             let at = self.now + DELAY;
             match output {
-                session::Output::Connect { resume, to } => {
+                session::Output::Connect { beside, resume, to } => {
                     let door = to.map(|to| to.url).unwrap_or_default();
                     self.ends[n].doors.push(door);
                     let session = SessionId(self.next_session);
                     self.next_session += 1;
                     let end = &mut self.ends[n];
-                    end.live = Some(session);
+                    match beside {
+                        true => end.beside = Some(session),
+                        false => end.live = Some(session),
+                    }
                     let credential = match resume {
                         Some(token) => Credential::Resume(token.0),
                         None => Credential::Token {
@@ -326,13 +348,19 @@ impl World {
                         entropy,
                     });
                 }
-                session::Output::Disconnect { .. } => {
+                session::Output::Keep => {
                     let end = &mut self.ends[n];
-                    end.asked.clear();
-                    if let Some(session) = end.live.take() {
+                    if let Some(session) = end.beside.take() {
                         end.up.push_back((at, session, Up::Closed));
                     }
                 }
+                session::Output::Replace => {
+                    self.hang_up(n);
+                    let end = &mut self.ends[n];
+                    end.live = end.beside.take();
+                    self.say(n, session::Input::Connected);
+                }
+                session::Output::Disconnect { .. } => self.hang_up(n),
                 session::Output::Send(message) => {
                     let end = &mut self.ends[n];
                     if let Some(session) = end.live {

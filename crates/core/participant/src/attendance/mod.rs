@@ -196,6 +196,8 @@ impl Attendance {
             Input::Command(command) => self.command(now, wall, command),
             Input::LinkUp { link, max_datagram } => self.link_up(now, wall, link, max_datagram),
             Input::LinkDown { link, code } => self.link_down(now, wall, link, code),
+            Input::Beside(Link::Signal) => self.tell(now, wall, Told::Beside),
+            Input::Beside(Link::Media) => self.media.beside(now),
             Input::StreamData {
                 link: Link::Signal,
                 stream: SIGNAL_STREAM,
@@ -367,6 +369,10 @@ impl Attendance {
                 self.tell(now, wall, Told::Connected);
             }
             Link::Media => {
+                if self.media.is_up() {
+                    // This one takes the place of one that is silent.
+                    self.media_gone(now);
+                }
                 self.media.up(now);
                 self.drain_media(now);
                 self.publish(now, publisher::Input::Connected { max_datagram });

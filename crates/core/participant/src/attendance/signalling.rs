@@ -58,7 +58,7 @@ impl Attendance {
 
     pub(super) fn perform(&mut self, now: Duration, wall: u64, output: session::Output) {
         match output {
-            session::Output::Connect { resume, to } => {
+            session::Output::Connect { beside, resume, to } => {
                 let url = self.signal_url(resume, to.as_ref());
                 let certificate_sha256 = match &to {
                     Some(controller) => hashes(&controller.certificate_sha256),
@@ -67,9 +67,18 @@ impl Attendance {
                 let link = Link::Signal;
                 self.outputs.push_back(Output::Connect {
                     link,
+                    beside,
                     url,
                     certificate_sha256,
                 });
+            }
+            session::Output::Keep => {
+                let link = Link::Signal;
+                self.outputs.push_back(Output::Keep { link });
+            }
+            session::Output::Replace => {
+                let link = Link::Signal;
+                self.outputs.push_back(Output::Replace { link });
             }
             session::Output::Disconnect { code } => {
                 self.outputs.push_back(Output::Close {

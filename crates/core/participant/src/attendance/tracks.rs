@@ -111,16 +111,22 @@ impl Attendance {
         while let Some(effect) = self.media.effect() {
             match effect {
                 Effect::Connect {
+                    beside,
                     url,
                     certificate_sha256,
                 } => {
-                    self.media_gone(now);
+                    if !beside {
+                        self.media_gone(now);
+                    }
                     self.outputs.push_back(Output::Connect {
                         link,
+                        beside,
                         url,
                         certificate_sha256,
                     });
                 }
+                Effect::Keep => self.outputs.push_back(Output::Keep { link }),
+                Effect::Replace => self.outputs.push_back(Output::Replace { link }),
                 Effect::Close(code) => {
                     self.outputs.push_back(Output::Close { link, code });
                     self.media_gone(now);
