@@ -141,7 +141,7 @@ async fn once(
         Measure::Back => people().all(|person| person.back().is_some()),
         Measure::Gap => people().all(|person| person.sees_again()),
         Measure::Through => people().all(|person| person.sees_since(healed)),
-        Measure::Still(time) => began.elapsed() > time,
+        Measure::Still(time) | Measure::Kept(time) => began.elapsed() > time,
         Measure::Lookup | Measure::Written => {
             askers.iter().all(|asker| asker.well_since().is_some())
         }
@@ -149,7 +149,7 @@ async fn once(
     };
     let mut look = interval(LOOK);
     let patience = match row.measure {
-        Measure::Still(time) => time * 2,
+        Measure::Still(time) | Measure::Kept(time) => time * 2,
         _ => row.bound * 2,
     };
     let mut newcomers = interval(NEWCOMERS);
@@ -181,10 +181,19 @@ async fn once(
                 Some(at) => outcome.samples.push(at - began),
                 None => outcome.note(format!("{}: one never came back", row.name)),
             },
-            Measure::Gap | Measure::Through | Measure::Still(_) => {
+            Measure::Gap | Measure::Through | Measure::Still(_) | Measure::Kept(_) => {
                 outcome.samples.extend(person.gaps());
             }
             _ => {}
+        }
+    }
+    if matches!(row.measure, Measure::Kept(_)) {
+        let mut used = false;
+        for _ in 0..NEW_MEETINGS {
+            used |= is_used(&globals, victim).await?;
+        }
+        if !used {
+            outcome.note(format!("{}: no new meeting came to it", row.name));
         }
     }
     system.mend(struck)?;
@@ -218,6 +227,8 @@ async fn avoided(
         }
         outcome.samples.push(began.elapsed());
     }
+    // Each controller judges by itself.
+    tokio::time::sleep_until(began + row.bound).await;
     for _ in 0..NEW_MEETINGS {
         if is_used(globals, victim).await? {
             outcome.note(format!("{}: a new meeting came to it", row.name));
@@ -318,7 +329,10 @@ fn judge(
             if before.next() != Some(&now) {
                 outcome.note(format!("{who} is another, or with others: {now:?}"));
             }
-            let stays = matches!(row.measure, Measure::Through | Measure::Still(_));
+            let stays = matches!(
+                row.measure,
+                Measure::Through | Measure::Still(_) | Measure::Kept(_)
+            );
             if (stays || !is_concerned) && (person.was_lost() || person.media_ups() > 0) {
                 outcome.note(format!("{who} was disturbed for nothing"));
             }
@@ -333,7 +347,7 @@ fn judge(
             let gap = person.gaps().into_iter().max().unwrap_or_default();
             let is_sample = matches!(
                 row.measure,
-                Measure::Gap | Measure::Through | Measure::Still(_)
+                Measure::Gap | Measure::Through | Measure::Still(_) | Measure::Kept(_)
             );
             if is_sample && is_concerned && gap > row.bound {
                 outcome

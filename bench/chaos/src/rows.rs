@@ -46,6 +46,8 @@ pub(crate) enum Blow {
     Rebind,
     /// Its datagrams are lost until everybody is back: those that leave it, or all.
     Mute { both: bool },
+    /// So many of a hundred of its datagrams are lost each way, until everybody is back.
+    Lose { percent: u32 },
     /// It stands still for so long, as a laptop does that is closed.
     Sleep(Duration),
 }
@@ -69,6 +71,8 @@ pub(crate) enum Measure {
     Gap,
     /// The same where all stay on the connections that they have.
     Through,
+    /// The same for so long, and the handler goes on being used.
+    Kept(Duration),
     /// The same for so long after the blow, of which nobody may notice anything.
     Still(Duration),
     /// From the blow until newcomers to the meetings concerned are sent elsewhere; no new meeting comes to it before it
@@ -211,6 +215,17 @@ pub(crate) const ROWS: &[Row] = &[
     },
     deaf("F7-from", Blow::Mute { both: false }),
     deaf("F7-both", Blow::Mute { both: true }),
+    Row {
+        ground: Ground::Fronted,
+        ..row(
+            "F7-loss5",
+            Victim::Handler,
+            Blow::Lose { percent: 5 },
+            Measure::Kept(ms(20_000)),
+            1_000,
+        )
+    },
+    deaf("F7-loss20", Blow::Lose { percent: 20 }),
     blip("F8-1s", 1_000),
     blip("F8-2s", 2_000),
     blip("F8-5s", 5_000),

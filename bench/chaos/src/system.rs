@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use darktower_cluster_tests::{Process, address};
+use darktower_link::Loss;
 use darktower_link::relay::{Config, Relay};
 use darktower_servers::{Port, Postgres, Redis, RedisCluster};
 use tempfile::TempDir;
@@ -70,6 +71,17 @@ impl Gate {
         let (mut to, mut from) = (up, down);
         to.blackout = mute && both;
         from.blackout = mute;
+        Ok(self.relay.set(to, from)?)
+    }
+
+    /// So many of a hundred are lost each way.
+    fn lose(&self, percent: u32) -> anyhow::Result<()> {
+        let (mut to, mut from) = self.relay.conditions()?;
+        let loss = match percent {
+            0 => Loss::None,
+            percent => Loss::Random(f64::from(percent) / 100.0),
+        };
+        (to.loss, from.loss) = (loss, loss);
         Ok(self.relay.set(to, from)?)
     }
 }
@@ -326,6 +338,10 @@ impl System {
                 let gate = node.gate.as_ref().context("nothing is before it")?;
                 gate.mute(true, both)?;
             }
+            Blow::Lose { percent } => {
+                let gate = node.gate.as_ref().context("nothing is before it")?;
+                gate.lose(percent)?;
+            }
             Blow::Outage(_) | Blow::Rebind | Blow::Sleep(_) => {
                 anyhow::bail!("that is not done to a node")
             }
@@ -381,6 +397,11 @@ impl System {
                     Blow::Mute { both } => {
                         let gate = node.gate.as_ref().context("nothing is before it")?;
                         gate.mute(false, both)?;
+                        nodes.push(*node);
+                    }
+                    Blow::Lose { .. } => {
+                        let gate = node.gate.as_ref().context("nothing is before it")?;
+                        gate.lose(0)?;
                         nodes.push(*node);
                     }
                     _ => {

@@ -46,7 +46,11 @@ fn name(measure: Measure) -> &'static str {
         Measure::Avoided => "avoided",
         Measure::Seat { .. } => "seat",
         Measure::Written => "written",
-        Measure::Rolled { .. } | Measure::Gap | Measure::Through | Measure::Still(_) => "gap",
+        Measure::Rolled { .. }
+        | Measure::Gap
+        | Measure::Through
+        | Measure::Still(_)
+        | Measure::Kept(_) => "gap",
     }
 }
 

@@ -61,6 +61,11 @@ fn a_media_handler_whose_datagrams_are_lost_is_left() {
 }
 
 #[test]
+fn a_media_handler_that_loses_a_fifth_of_its_datagrams_is_left() {
+    holds("F7-loss20");
+}
+
+#[test]
 fn meetings_outlive_their_database() {
     holds("F1b");
 }

@@ -5,11 +5,12 @@
 //! same answer everywhere, without anybody asking anybody.
 //!
 //! Start with [`rank`] and [`keep_or_choose`]. [`Recent`] counts in what was assigned a moment ago,
-//! [`Plane`] judges whether media comes through a handler. [`Takeover`] is the way to a meeting's lease,
+//! [`Plane`] judges whether media comes through a handler, and how much of it. [`Takeover`] is the way to a meeting's lease,
 //! [`Tenure`] what its owner knows of lease and log, [`Watch`] what a controller knows of a
 //! handler, [`View`] what a node knows of the others.
 
 mod claim;
+mod loss;
 mod plane;
 mod recent;
 mod takeover;
@@ -20,7 +21,7 @@ mod watch;
 use darktower_wire::ids::{MeetingId, NodeId};
 
 pub use claim::{Answer, Claim, claim};
-pub use plane::{PROBE_EVERY, Plane, Way};
+pub use plane::{Plane, Probe, Way};
 pub use recent::Recent;
 pub use takeover::{HOLD_WITHIN, Outcome, Step, Takeover};
 pub use tenure::{Logged, Renewal, Tenure};
@@ -50,8 +51,30 @@ pub struct Candidate<'a> {
     pub load: u32,
     /// It is going away.
     pub draining: bool,
-    /// It does not answer whoever looks at it.
-    pub suspect: bool,
+    /// How it is, as far as the one who chooses knows.
+    pub health: Health,
+}
+
+impl Candidate<'_> {
+    /// What is draining is of as little use for long as what does not answer.
+    fn standing(&self) -> Health {
+        match self.draining {
+            true => Health::Silent,
+            false => self.health,
+        }
+    }
+}
+
+/// How well a node serves whoever looks at it, the better first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Health {
+    /// Nothing is known against it.
+    #[default]
+    Sound,
+    /// It serves, and much of what goes through it is lost.
+    Lossy,
+    /// It does not answer, or nothing comes through it.
+    Silent,
 }
 
 /// The candidates for a meeting, the best first.
@@ -131,9 +154,8 @@ pub fn ask_in_order(
 }
 
 /// Where a meeting that is on `current` should be. It stays there while that one is
-/// there, answers and is not going away: moving costs everybody a moment. A suspect or
-/// draining one is left only for one that is neither: the last that could serve is
-/// never given up for nothing.
+/// sound and not going away: moving costs everybody a moment. It goes only to one that is
+/// better off: the last that could serve is never given up for nothing.
 pub fn keep_or_choose(
     meeting: MeetingId,
     candidates: &[Candidate<'_>],
@@ -141,14 +163,13 @@ pub fn keep_or_choose(
     current: Option<NodeId>,
 ) -> Option<NodeId> {
     let current = candidates.iter().find(|node| Some(node.id) == current);
-    let is_sound = |node: &&Candidate<'_>| !node.suspect && !node.draining;
-    if let Some(node) = current.filter(is_sound) {
+    let best = candidates.iter().map(Candidate::standing).min()?;
+    if let Some(node) = current.filter(|node| node.standing() == best) {
         return Some(node.id);
     }
-    let sound: Vec<_> = candidates.iter().filter(is_sound).cloned().collect();
-    let best = rank(meeting, &sound, region).into_iter().next();
-    best.or_else(|| current.map(|node| node.id))
-        .or_else(|| rank(meeting, candidates, region).into_iter().next())
+    let best = candidates.iter().filter(|node| node.standing() == best);
+    let best: Vec<_> = best.cloned().collect();
+    rank(meeting, &best, region).into_iter().next()
 }
 
 /// FNV-1a over both ids, spread over all bits by SplitMix64's last steps. Nobody

@@ -1,6 +1,6 @@
 //! The order of preference.
 
-use darktower_placement::{Candidate, keep_or_choose, rank};
+use darktower_placement::{Candidate, Health, keep_or_choose, rank};
 use darktower_wire::ids::{MeetingId, NodeId};
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn node(n: u8) -> Candidate<'static> {
         capacity: 100,
         load: 0,
         draining: false,
-        suspect: false,
+        health: Health::Sound,
     }
 }
 
@@ -57,30 +57,41 @@ fn the_own_region_comes_first_the_full_last_the_draining_not_at_all() {
     assert!(rank(meeting(1), &[], "eu").is_empty());
 }
 
-/// One that is draining or suspect or neither, by two bits.
-fn ailing(n: u8, bits: u8) -> Candidate<'static> {
+/// One that is draining, or not, and somehow well.
+fn ailing(n: u8, (draining, health): (bool, Health)) -> Candidate<'static> {
     Candidate {
-        draining: bits & 1 != 0,
-        suspect: bits & 2 != 0,
+        draining,
+        health,
         ..node(n)
     }
+}
+
+fn ailment() -> impl Strategy<Value = (bool, Health)> {
+    let health = [Health::Sound, Health::Lossy, Health::Silent];
+    (any::<bool>(), prop::sample::select(health.to_vec()))
 }
 
 proptest! {
     #[test]
     fn a_meeting_stays_unless_it_must_go_and_goes_where_it_can_stay(
-        bits in prop::collection::vec(0_u8..4, 0..6),
+        ailments in prop::collection::vec(ailment(), 0..6),
         n in any::<u32>(),
         current in 1_u8..8,
     ) {
-        let nodes: Vec<_> = (1..).zip(bits).map(|(n, bits)| ailing(n, bits)).collect();
-        let is_sound = |node: &&Candidate<'_>| !node.draining && !node.suspect;
+        let nodes: Vec<_> = (1..).zip(ailments).map(|(n, ailment)| ailing(n, ailment)).collect();
+        let is_sound = |node: &&Candidate<'_>| !node.draining && node.health == Health::Sound;
+        let is_lossy = |node: &&Candidate<'_>| !node.draining && node.health == Health::Lossy;
+        let any_lossy = nodes.iter().any(|node| is_lossy(&node));
         let was = nodes.iter().find(|node| node.id == NodeId([current; 16]));
         let now = keep_or_choose(meeting(n), &nodes, "eu", Some(NodeId([current; 16])));
         let now = now.map(|id| nodes.iter().find(|node| node.id == id).unwrap());
         match (was, nodes.iter().find(is_sound)) {
             (Some(was), _) if is_sound(&was) => prop_assert_eq!(now, Some(was)),
             (_, Some(_)) => prop_assert!(is_sound(&now.unwrap())),
+            (Some(was), None) if any_lossy && !is_lossy(&was) => {
+                prop_assert!(is_lossy(&now.unwrap()), "some of it beats nothing");
+            }
+            (None, None) if any_lossy => prop_assert!(is_lossy(&now.unwrap())),
             (Some(was), None) => prop_assert_eq!(now, Some(was), "a poor one beats none"),
             (None, None) => prop_assert_eq!(now.is_some(), !nodes.is_empty()),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use darktower_placement::{
-    Again, Candidate, RETRY, SILENT, View, Watch, ask_in_order, others, rank,
+    Again, Candidate, Health, RETRY, SILENT, View, Watch, ask_in_order, others, rank,
 };
 use darktower_wire::ids::{MeetingId, NodeId};
 
@@ -50,7 +50,7 @@ fn node(n: u8) -> Candidate<'static> {
         capacity: 100,
         load: 0,
         draining: false,
-        suspect: false,
+        health: Health::Sound,
     }
 }
 

@@ -1,7 +1,6 @@
 //! The media handlers: one long call to each, for all meetings that are on it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use darktower_cluster::rpc::{self, MediaCommand, MediaEvent, media_command, medi
 use darktower_cluster::trace::TraceContext;
 use darktower_cluster::{Trust, candidate, grpc};
 use darktower_meeting::meeting::MediaOrder;
-use darktower_placement::{CALL_WITHIN, Candidate, HEARTBEAT, Recent, SILENT, Watch};
+use darktower_placement::{CALL_WITHIN, Candidate, HEARTBEAT, Health, Recent, SILENT, Watch};
 use darktower_store::{Node, Service};
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 use darktower_wire::signal::Layer;
@@ -47,22 +46,23 @@ struct Inner {
     watch: Mutex<Watch>,
     /// Of the watch's time.
     origin: Instant,
-    /// No media comes through it.
-    deaf: AtomicBool,
+    /// How media comes through it.
+    media: Mutex<Health>,
 }
 
 impl Handlers {
-    /// Whether calls to this node fail, or no media comes through it.
-    pub(crate) fn is_suspect(&self, node: NodeId) -> bool {
+    /// How calls to this node and media through it do.
+    pub(crate) fn health(&self, node: NodeId) -> Health {
         let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let link = links.get(&node).filter(|link| !link.0.gone.is_cancelled());
-        link.is_some_and(Link::is_of_no_use)
+        link.map_or(Health::Sound, Link::health)
     }
 
-    /// One that was of no use is well again: meetings on others that are of none may go there.
+    /// One is better than it was: meetings on those that are not well may go there.
     pub(crate) fn look_again(&self) {
         let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        for link in links.values().filter(|link| link.is_of_no_use()) {
+        let ailing = |link: &&Link| link.health() != Health::Sound;
+        for link in links.values().filter(ailing) {
             link.tell(|| Event::Look);
         }
     }
@@ -72,7 +72,7 @@ impl Handlers {
     pub(crate) fn candidates<'a>(&self, now: Duration, nodes: &'a [Node]) -> Vec<Candidate<'a>> {
         let handlers = nodes.iter().filter(|node| node.service == Service::Media);
         let mut candidates: Vec<_> = handlers
-            .map(|node| candidate(node, self.is_suspect(node.id)))
+            .map(|node| candidate(node, self.health(node.id)))
             .collect();
         self.recent().count_in(now, &mut candidates);
         candidates
@@ -104,7 +104,7 @@ impl Handlers {
             gone: CancellationToken::new(),
             watch: Mutex::default(),
             origin: shared.origin,
-            deaf: AtomicBool::new(false),
+            media: Mutex::default(),
         }));
         links.retain(|_, link| !link.0.gone.is_cancelled());
         links.insert(node.id, link.clone());
@@ -292,16 +292,24 @@ impl Link {
         }
     }
 
-    fn is_of_no_use(&self) -> bool {
-        self.watch().is_suspect() || self.0.deaf.load(Ordering::Relaxed)
+    fn health(&self) -> Health {
+        let media = *self.media();
+        match self.watch().is_suspect() {
+            true => Health::Silent,
+            false => media,
+        }
     }
 
-    /// Whether media comes through it, as the probe finds; told to the meetings on it where that has changed.
-    pub(crate) fn set_deaf(&self, deaf: bool) {
-        self.0.deaf.store(deaf, Ordering::Relaxed);
-        if deaf {
+    /// How media comes through it now, as the probe finds; told to the meetings on it where that is worse than before.
+    pub(crate) fn set_media(&self, health: Health) {
+        let before = std::mem::replace(&mut *self.media(), health);
+        if health > before {
             self.tell(|| Event::Look);
         }
+    }
+
+    fn media(&self) -> MutexGuard<'_, Health> {
+        self.0.media.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All meetings here say everything; a busy one's inbox is waited for, but

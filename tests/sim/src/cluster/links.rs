@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use darktower_media::forwarder::Command;
-use darktower_placement::{CALL_WITHIN, HEARTBEAT, Watch};
+use darktower_placement::{CALL_WITHIN, HEARTBEAT, Health, Watch};
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 
 use super::messages::{Message, Out, Place};
@@ -39,10 +39,12 @@ impl Links {
         }
     }
 
-    pub(super) fn is_suspect(&self, node: NodeId) -> bool {
-        self.links
-            .get(&node)
-            .is_some_and(|link| link.watch.is_suspect())
+    pub(super) fn health(&self, node: NodeId) -> Health {
+        let suspect = self.links.get(&node);
+        match suspect.is_some_and(|link| link.watch.is_suspect()) {
+            true => Health::Silent,
+            false => Health::Sound,
+        }
     }
 
     pub(super) fn enter(&mut self, now: Duration, node: NodeId, meeting: MeetingId, shard: u64) {
