@@ -38,7 +38,8 @@ pub(crate) enum Blow {
     Pause,
     /// SIGTERM: it goes in order.
     Stop,
-    /// It is cut off from the state store alone until everybody is back.
+    /// It is cut off, a controller from the state store alone, a handler from its controllers' calls, until everybody
+    /// is back.
     Cut,
     /// Nothing comes through for so long.
     Outage(Duration),
@@ -100,7 +101,7 @@ pub(crate) enum Ground {
     Cluster,
     /// As `Plain`; controllers and handlers are reached through relays.
     Relays,
-    /// As `Plain`; each controller reaches Redis through a relay of its own.
+    /// As `Plain`; each controller reaches Redis through a relay of its own, and so do controllers each handler.
     Cuttable,
     /// As `Plain`; whoever sends datagrams to a handler, controllers among them, does so through a relay.
     Fronted,
@@ -226,6 +227,11 @@ pub(crate) const ROWS: &[Row] = &[
         )
     },
     deaf("F7-loss20", Blow::Lose { percent: 20 }),
+    Row {
+        ground: Ground::Cuttable,
+        gap: ms(1_000),
+        ..deaf("F7-control", Blow::Cut)
+    },
     blip("F8-1s", 1_000),
     blip("F8-2s", 2_000),
     blip("F8-5s", 5_000),

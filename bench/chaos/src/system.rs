@@ -40,9 +40,12 @@ impl Ways {
 pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) addr: SocketAddr,
-    /// The way from the participants to it, where that is a relay; and from it to the state store.
+    /// The way from the participants to it, where that is a relay; and what it is cut off by: the way from it to the state
+    /// store, or from controllers to it.
     wire: Option<Relay>,
-    store: Option<Relay>,
+    tie: Option<Relay>,
+    /// Where calls come in, where that is not just anywhere.
+    _calls: Option<Port>,
     gate: Option<Gate>,
 }
 
@@ -194,12 +197,12 @@ impl System {
             State::One(redis) => redis.url(),
             State::Cluster(cluster) => cluster.url(),
         };
-        let mut store = None;
+        let mut tie = None;
         if let (State::One(redis), Ground::Cuttable, "meeting") = (&self.state, self.ground, role) {
             let to = SocketAddr::from(([127, 0, 0, 1], redis.port()));
             let relay = Relay::start(Config::new(to))?;
             url = format!("redis://{}", relay.addr());
-            store = Some(relay);
+            tie = Some(relay);
         }
         let taken = self.globals.iter().map(|node| node.addr);
         let place = self.front.as_ref().filter(|_| role == "global");
@@ -228,6 +231,15 @@ impl System {
             settings.push(("DARKTOWER_DATABASE__URL", database.clone()));
         }
         settings.push(("DARKTOWER_MEETING__LISTEN", ANY.to_owned()));
+        let calls = (self.ground == Ground::Cuttable && role == "media").then(Port::take);
+        if let Some(port) = &calls {
+            let to = SocketAddr::from(([127, 0, 0, 1], port.number()));
+            let relay = Relay::start(Config::new(to))?;
+            settings.push(("DARKTOWER_MEDIA__GRPC_LISTEN", to.to_string()));
+            let url = format!("https://{}", relay.addr());
+            settings.push(("DARKTOWER_MEDIA__GRPC_URL", url));
+            tie = Some(relay);
+        }
         let listen = gate
             .as_ref()
             .map_or(ANY.to_owned(), |it| it.inner.to_string());
@@ -255,7 +267,8 @@ impl System {
             process,
             addr,
             wire,
-            store,
+            tie,
+            _calls: calls,
             gate,
         })
     }
@@ -331,8 +344,8 @@ impl System {
             Blow::Pause => node.process.pause(),
             Blow::Stop => node.process.terminate(),
             Blow::Cut => {
-                let store = node.store.as_ref().context("it cannot be cut off")?;
-                store.blackout(true)?;
+                let tie = node.tie.as_ref().context("it cannot be cut off")?;
+                tie.blackout(true)?;
             }
             Blow::Mute { both } => {
                 let gate = node.gate.as_ref().context("nothing is before it")?;
@@ -390,8 +403,8 @@ impl System {
                         nodes.push(*node);
                     }
                     Blow::Cut => {
-                        let store = node.store.as_ref().context("it was not cut off")?;
-                        store.blackout(false)?;
+                        let tie = node.tie.as_ref().context("it was not cut off")?;
+                        tie.blackout(false)?;
                         nodes.push(*node);
                     }
                     Blow::Mute { both } => {

@@ -66,6 +66,11 @@ fn a_media_handler_that_loses_a_fifth_of_its_datagrams_is_left() {
 }
 
 #[test]
+fn a_media_handler_that_cannot_be_called_is_left() {
+    holds("F7-control");
+}
+
+#[test]
 fn meetings_outlive_their_database() {
     holds("F1b");
 }

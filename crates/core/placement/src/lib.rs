@@ -13,6 +13,7 @@ mod claim;
 mod loss;
 mod plane;
 mod recent;
+mod spell;
 mod takeover;
 mod tenure;
 mod view;
@@ -26,7 +27,7 @@ pub use recent::Recent;
 pub use takeover::{HOLD_WITHIN, Outcome, Step, Takeover};
 pub use tenure::{Logged, Renewal, Tenure};
 pub use view::View;
-pub use watch::{Again, CALL_WITHIN, HEARTBEAT, RETRY, SILENT, Watch};
+pub use watch::{Again, CALL_WITHIN, End, HEARTBEAT, LEAVE_AFTER, RETRY, SILENT, Watch};
 
 /// How many other controllers participants are told of: whoever finds none of them asks the API.
 const OTHERS: usize = 4;
@@ -56,12 +57,19 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// What is draining is of as little use for long as what does not answer.
+    /// As one to go to. What is draining, or cannot be told that somebody comes, is of as little use as what does not
+    /// answer.
     fn standing(&self) -> Health {
-        match self.draining {
-            true => Health::Silent,
-            false => self.health,
+        match self.health {
+            _ if self.draining => Health::Silent,
+            Health::Cut => Health::Silent,
+            health => health,
         }
+    }
+
+    /// Whether what is on it is better off there for a while than moved.
+    fn is_waited_for(&self) -> bool {
+        !self.draining && matches!(self.health, Health::Shaky | Health::Cut)
     }
 }
 
@@ -73,6 +81,10 @@ pub enum Health {
     Sound,
     /// It serves, and much of what goes through it is lost.
     Lossy,
+    /// It did not answer a while ago and does now: what is on it stays, and nothing new comes while others are well.
+    Shaky,
+    /// It serves and cannot be told anything: what is on it stays for a moment.
+    Cut,
     /// It does not answer, or nothing comes through it.
     Silent,
 }
@@ -154,7 +166,7 @@ pub fn ask_in_order(
 }
 
 /// Where a meeting that is on `current` should be. It stays there while that one is
-/// sound and not going away: moving costs everybody a moment. It goes only to one that is
+/// sound, or may be so in a moment, and not going away: moving costs everybody a moment. It goes only to one that is
 /// better off: the last that could serve is never given up for nothing.
 pub fn keep_or_choose(
     meeting: MeetingId,
@@ -164,7 +176,8 @@ pub fn keep_or_choose(
 ) -> Option<NodeId> {
     let current = candidates.iter().find(|node| Some(node.id) == current);
     let best = candidates.iter().map(Candidate::standing).min()?;
-    if let Some(node) = current.filter(|node| node.standing() == best) {
+    let stays = |node: &&Candidate<'_>| node.standing() == best || node.is_waited_for();
+    if let Some(node) = current.filter(stays) {
         return Some(node.id);
     }
     let best = candidates.iter().filter(|node| node.standing() == best);

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use crate::Health;
 use crate::loss::Loss;
+use crate::spell::Spell;
 
 /// Between two probes that go by both ways.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -19,12 +20,6 @@ const LATE: Duration = Duration::from_millis(1500);
 const ASLEEP: Duration = Duration::from_millis(250);
 /// So much time is left for that.
 const TO_HEAR: Duration = Duration::from_millis(250);
-/// So many probes by both ways must be good one after the other until it is in rotation again.
-const GOOD: u32 = 5;
-/// Whoever fails again so soon after it came back has to come back for twice as long as before ...
-const RELAPSE: Duration = Duration::from_secs(60);
-/// ... up to this many probes.
-const MOST_GOOD: u32 = 40;
 /// Probes that are remembered: more are never out before it counts as deaf.
 const MOST_OUT: usize = 8;
 
@@ -158,53 +153,6 @@ impl Plane {
             (true, _) => Health::Silent,
             (false, true) => Health::Lossy,
             (false, false) => Health::Sound,
-        }
-    }
-}
-
-/// A time in which it is not well, and what ends it.
-#[derive(Debug, Clone)]
-struct Spell {
-    lasts: bool,
-    good: u32,
-    wanted: u32,
-    healed: Option<Duration>,
-}
-
-impl Default for Spell {
-    fn default() -> Self {
-        Self {
-            lasts: false,
-            good: 0,
-            wanted: GOOD,
-            healed: None,
-        }
-    }
-}
-
-impl Spell {
-    fn begin(&mut self, now: Duration) {
-        if self.lasts {
-            return;
-        }
-        let relapse = self.healed.is_some_and(|healed| now < healed + RELAPSE);
-        self.wanted = match relapse {
-            true => (self.wanted * 2).min(MOST_GOOD),
-            false => GOOD,
-        };
-        self.lasts = true;
-        self.good = 0;
-    }
-
-    /// A probe was good, or was not.
-    fn beat(&mut self, now: Duration, is_good: bool) {
-        if !self.lasts {
-            return;
-        }
-        self.good = if is_good { self.good + 1 } else { 0 };
-        if self.good >= self.wanted {
-            self.lasts = false;
-            self.healed = Some(now);
         }
     }
 }

@@ -67,7 +67,13 @@ fn ailing(n: u8, (draining, health): (bool, Health)) -> Candidate<'static> {
 }
 
 fn ailment() -> impl Strategy<Value = (bool, Health)> {
-    let health = [Health::Sound, Health::Lossy, Health::Silent];
+    let health = [
+        Health::Sound,
+        Health::Lossy,
+        Health::Shaky,
+        Health::Cut,
+        Health::Silent,
+    ];
     (any::<bool>(), prop::sample::select(health.to_vec()))
 }
 
@@ -80,18 +86,24 @@ proptest! {
     ) {
         let nodes: Vec<_> = (1..).zip(ailments).map(|(n, ailment)| ailing(n, ailment)).collect();
         let is_sound = |node: &&Candidate<'_>| !node.draining && node.health == Health::Sound;
-        let is_lossy = |node: &&Candidate<'_>| !node.draining && node.health == Health::Lossy;
-        let any_lossy = nodes.iter().any(|node| is_lossy(&node));
+        let serves = |node: &&Candidate<'_>| !node.draining && node.health <= Health::Shaky;
+        let best = nodes.iter().filter(serves).map(|node| node.health).min();
         let was = nodes.iter().find(|node| node.id == NodeId([current; 16]));
         let now = keep_or_choose(meeting(n), &nodes, "eu", Some(NodeId([current; 16])));
         let now = now.map(|id| nodes.iter().find(|node| node.id == id).unwrap());
         match (was, nodes.iter().find(is_sound)) {
             (Some(was), _) if is_sound(&was) => prop_assert_eq!(now, Some(was)),
-            (_, Some(_)) => prop_assert!(is_sound(&now.unwrap())),
-            (Some(was), None) if any_lossy && !is_lossy(&was) => {
-                prop_assert!(is_lossy(&now.unwrap()), "some of it beats nothing");
+            (Some(was), _) if matches!(was.health, Health::Shaky | Health::Cut) && !was.draining => {
+                prop_assert_eq!(now, Some(was), "it is waited for");
             }
-            (None, None) if any_lossy => prop_assert!(is_lossy(&now.unwrap())),
+            (_, Some(_)) => prop_assert!(is_sound(&now.unwrap())),
+            (Some(was), None) if serves(&was) && Some(was.health) == best => {
+                prop_assert_eq!(now, Some(was));
+            }
+            (_, None) if best.is_some() => {
+                prop_assert!(serves(&now.unwrap()), "some of it beats nothing");
+                prop_assert_eq!(Some(now.unwrap().health), best);
+            }
             (Some(was), None) => prop_assert_eq!(now, Some(was), "a poor one beats none"),
             (None, None) => prop_assert_eq!(now.is_some(), !nodes.is_empty()),
         }

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use darktower_cluster::rpc::media_handler_client::MediaHandlerClient;
 use darktower_cluster::rpc::{self, MediaCommand, MediaEvent, media_command, media_event};
 use darktower_cluster::trace::TraceContext;
-use darktower_cluster::{Trust, candidate, grpc};
+use darktower_cluster::{candidate, grpc};
 use darktower_meeting::meeting::MediaOrder;
-use darktower_placement::{CALL_WITHIN, Candidate, HEARTBEAT, Health, Recent, SILENT, Watch};
+use darktower_placement::{CALL_WITHIN, Candidate, End, HEARTBEAT, Health, Recent, SILENT, Watch};
 use darktower_store::{Node, Service};
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 use darktower_wire::signal::Layer;
@@ -182,15 +182,21 @@ impl Link {
                 break;
             }
             let called = tokio::select! {
-                called = self.call(&shared.trust, &url, &mut to_say) => called,
+                called = self.call(&shared, &url, &mut to_say) => called,
                 () = shared.stopping.cancelled() => break,
             };
+            let end = called
+                .as_ref()
+                .map_or_else(CallError::end, |()| End::Refused);
             if let Err(error) = called {
                 tracing::info!(handler = %node, %error, "the call to a media handler ended");
             }
-            let again = self.watch().ended();
-            if again.is_newly_suspect {
-                tracing::warn!(handler = %node, "a media handler does not answer");
+            let (again, health) = {
+                let mut watch = self.watch();
+                (watch.ended(self.now(), end), watch.health())
+            };
+            if again.is_worse {
+                tracing::warn!(handler = %node, ?health, "a media handler does not answer");
                 self.tell(|| Event::Look);
             }
             if again.after.is_zero() {
@@ -212,27 +218,30 @@ impl Link {
 
     async fn call(
         &self,
-        trust: &Trust,
+        shared: &Shared,
         url: &str,
         to_say: &mut mpsc::Receiver<MediaCommand>,
     ) -> Result<(), CallError> {
-        let channel = grpc::connect_lazy_to(trust, url)?;
+        let channel = grpc::connect_lazy_to(&shared.trust, url)?;
         let (commands, stream) = mpsc::channel(64);
         let mut client = MediaHandlerClient::new(channel);
         let call = client.control(ReceiverStream::new(stream));
         let answer = timeout(CALL_WITHIN, call).await;
         let mut events = answer.map_err(|_| CallError::NotTaken)??.into_inner();
-        self.watch().taken(self.now());
+        if self.watch().taken(self.now()) {
+            shared.handlers.look_again();
+        }
         tracing::info!(handler = %self.0.node, "a media handler is there");
         measure::handler(true);
         self.ask_for_everything();
-        let outcome = self.talk(&commands, to_say, &mut events).await;
+        let outcome = self.talk(shared, &commands, to_say, &mut events).await;
         measure::handler(false);
         outcome
     }
 
     async fn talk(
         &self,
+        shared: &Shared,
         commands: &mpsc::Sender<MediaCommand>,
         to_say: &mut mpsc::Receiver<MediaCommand>,
         events: &mut tonic::Streaming<MediaEvent>,
@@ -244,7 +253,10 @@ impl Link {
             let command = tokio::select! {
                 biased;
                 event = events.next() => {
-                    self.watch().heard(self.now());
+                    if self.watch().heard(self.now()) {
+                        tracing::info!(handler = %self.0.node, "a media handler answers again");
+                        shared.handlers.look_again();
+                    }
                     match event {
                         Some(event) => self.event(event.map_err(CallError::Broke)?).await,
                         None => return Err(CallError::Ended),
@@ -294,10 +306,12 @@ impl Link {
 
     fn health(&self) -> Health {
         let media = *self.media();
-        match self.watch().is_suspect() {
-            true => Health::Silent,
-            false => media,
-        }
+        self.watch().health().max(media)
+    }
+
+    /// Media came through it.
+    pub(crate) fn forwarded(&self) {
+        self.watch().forwarded(self.now());
     }
 
     /// How media comes through it now, as the probe finds; told to the meetings on it where that is worse than before.
@@ -361,6 +375,16 @@ enum CallError {
     Ended,
     #[error("the call broke: {0}")]
     Broke(tonic::Status),
+}
+
+impl CallError {
+    /// What that says of the handler.
+    fn end(&self) -> End {
+        match self {
+            Self::NotTaken | Self::Silent => End::Silent,
+            Self::Url(_) | Self::Status(_) | Self::Ended | Self::Broke(_) => End::Refused,
+        }
+    }
 }
 
 fn command(

@@ -32,7 +32,7 @@ pub(crate) fn refused(what: &'static str, code: Code) {
 /// Media comes through a handler otherwise than before.
 pub(crate) fn media(before: Health, now: Health) {
     let change = |health, by: f64| match health {
-        Health::Sound => {}
+        Health::Sound | Health::Shaky | Health::Cut => {}
         Health::Lossy => gauge!("darktower_meeting_handlers_lossy").increment(by),
         Health::Silent => gauge!("darktower_meeting_handlers_deaf").increment(by),
     };

@@ -132,7 +132,10 @@ impl Prober {
                 // What has come back counts before the time that it took.
                 biased;
                 () = self.shared.stopping.cancelled() => return,
-                Some((way, number)) = heard.recv() => plane.heard(self.shared.now(), way, number),
+                Some((way, number)) = heard.recv() => {
+                    plane.heard(self.shared.now(), way, number);
+                    self.link.forwarded();
+                }
                 changed = nodes.changed() => {
                     let seen = nodes.borrow_and_update().clone();
                     if changed.is_err() || !is_here(&seen) {
@@ -184,7 +187,9 @@ impl Prober {
             Health::Lossy => {
                 tracing::warn!(%handler, "much is lost on the way through a media handler")
             }
-            Health::Silent => tracing::warn!(%handler, "no media comes through a media handler"),
+            _ => {
+                tracing::warn!(%handler, "no media comes through a media handler")
+            }
         }
         measure::media(before, now);
         self.link.set_media(now);
