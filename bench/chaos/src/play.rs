@@ -29,7 +29,7 @@ const NEW_MEETINGS: usize = 12;
 /// for up to forty good probes.
 const RETURNS: Duration = Duration::from_secs(60);
 /// A flow without a frame for longer has stopped.
-const FLOWS: Duration = Duration::from_millis(400);
+pub(crate) const FLOWS: Duration = Duration::from_millis(400);
 
 /// What came of a row.
 #[derive(Debug, Default)]
@@ -145,7 +145,11 @@ async fn once(
         Measure::Lookup | Measure::Written => {
             askers.iter().all(|asker| asker.well_since().is_some())
         }
-        Measure::Known | Measure::Create | Measure::Seat { .. } | Measure::Rolled { .. } => true,
+        Measure::Known
+        | Measure::Create
+        | Measure::Told
+        | Measure::Seat { .. }
+        | Measure::Rolled { .. } => true,
     };
     let mut look = interval(LOOK);
     let patience = match row.measure {
@@ -299,7 +303,9 @@ async fn aim<'a>(
             Victim::Handler => handler,
             // Nobody who is in a meeting is concerned.
             Victim::Global => return Ok((Some(system.globals[0].addr), Vec::new())),
-            Victim::Participant | Victim::Release => anyhow::bail!("that is played elsewhere"),
+            Victim::Participant | Victim::Release | Victim::Handlers => {
+                anyhow::bail!("that is played elsewhere")
+            }
             Victim::Paths | Victim::Masters => return Ok((None, meetings.iter().collect())),
             Victim::Database | Victim::Primary | Victim::PrimaryServer | Victim::Master => {
                 return Ok((None, Vec::new()));

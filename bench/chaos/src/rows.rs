@@ -9,6 +9,8 @@ pub(crate) enum Victim {
     Controller,
     /// The media handler that most meetings are on.
     Handler,
+    /// Two media handlers of three.
+    Handlers,
     /// The global controller that newcomers ask first.
     Global,
     /// PostgreSQL.
@@ -82,6 +84,8 @@ pub(crate) enum Measure {
     /// The longest time without a new frame while all processes are replaced by those of this release, or of the
     /// previous one; who joins meanwhile gets in.
     Rolled { back: bool },
+    /// From the blow until everybody is on the handler that is left, or told that it has no room.
+    Told,
     /// From its waking until the others see it again: on the seat that was held, or as somebody new.
     Seat { held: bool },
 }
@@ -105,6 +109,8 @@ pub(crate) enum Ground {
     Cuttable,
     /// As `Plain`; whoever sends datagrams to a handler, controllers among them, does so through a relay.
     Fronted,
+    /// As `Plain`; a handler takes three participants of five.
+    Small,
     /// As `Plain`; seats are held for so many seconds.
     Seats(u64),
 }
@@ -173,6 +179,10 @@ pub(crate) const ROWS: &[Row] = &[
             Measure::Gap,
             5_000,
         )
+    },
+    Row {
+        ground: Ground::Small,
+        ..row("F3b", Victim::Handlers, Blow::Kill, Measure::Told, 5_000)
     },
     Row {
         ground: Ground::Postgres,

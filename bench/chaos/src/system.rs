@@ -98,6 +98,7 @@ enum State {
 pub(crate) struct System {
     directory: TempDir,
     ground: Ground,
+    participants: usize,
     /// What is started, where that is not the program of this release.
     program: Option<PathBuf>,
     state: State,
@@ -112,8 +113,13 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Starts all, which know one another by certificates on gRPC, and waits until they are ready.
-    pub(crate) fn start(ground: Ground, program: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// Starts all for so many participants, which know one another by certificates on gRPC, and waits until they are
+    /// ready.
+    pub(crate) fn start(
+        ground: Ground,
+        program: Option<PathBuf>,
+        participants: usize,
+    ) -> anyhow::Result<Self> {
         let postgres = (ground == Ground::Postgres).then(Postgres::start);
         let servers = (ground == Ground::Patroni).then(Servers::start);
         let database = postgres
@@ -123,6 +129,7 @@ impl System {
         let mut system = Self {
             directory: TempDir::new().context("a directory")?,
             ground,
+            participants,
             program,
             state: match ground {
                 Ground::Cluster => State::Cluster(RedisCluster::start(1)),
@@ -225,6 +232,10 @@ impl System {
         if let Ground::Seats(seconds) = self.ground {
             settings.push(("DARKTOWER_MEETING__SEAT_TTL", format!("{seconds}s")));
         }
+        if self.ground == Ground::Small {
+            let capacity = crate::crowded::capacity(self.participants);
+            settings.push(("DARKTOWER_MEDIA__CAPACITY", capacity.to_string()));
+        }
         let is_fronted = self.ground == Ground::Fronted && role == "media";
         let gate = is_fronted.then(Gate::start).transpose()?;
         if let Some(database) = &self.database {
@@ -323,7 +334,9 @@ impl System {
                 return Ok(Struck::Primary { member, is_machine });
             }
             Victim::Master | Victim::Masters => return self.strike_state(victim, blow),
-            Victim::Participant | Victim::Release => anyhow::bail!("that is played elsewhere"),
+            Victim::Participant | Victim::Release | Victim::Handlers => {
+                anyhow::bail!("that is played elsewhere")
+            }
             Victim::Paths => {
                 match blow {
                     Blow::Outage(outage) => {

@@ -43,6 +43,7 @@ fn name(measure: Measure) -> &'static str {
         Measure::Back => "back",
         Measure::Lookup | Measure::Known => "lookup",
         Measure::Create => "create",
+        Measure::Told => "told",
         Measure::Avoided => "avoided",
         Measure::Seat { .. } => "seat",
         Measure::Written => "written",

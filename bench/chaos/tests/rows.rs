@@ -5,6 +5,10 @@ use std::process::Command;
 use darktower_cluster_tests::program;
 
 fn holds(row: &str) {
+    holds_with(row, "1", "2");
+}
+
+fn holds_with(row: &str, meetings: &str, people: &str) {
     let out = Command::new(env!("CARGO_BIN_EXE_bench-chaos"))
         .args([
             "--row",
@@ -12,9 +16,9 @@ fn holds(row: &str) {
             "--repeat",
             "1",
             "--meetings",
-            "1",
+            meetings,
             "--people",
-            "2",
+            people,
         ])
         .arg("--untimed")
         .env("DARKTOWER_BIN", program("darktower", "DARKTOWER_BIN"))
@@ -48,6 +52,11 @@ fn a_controller_that_is_stopped_hands_its_meetings_on() {
 #[test]
 fn a_meeting_outlives_its_media_handler() {
     holds("F3-kill");
+}
+
+#[test]
+fn who_finds_no_room_on_the_last_handler_is_told_and_gets_in_when_there_is_some() {
+    holds_with("F3b", "2", "3");
 }
 
 #[test]

@@ -26,8 +26,8 @@ pub use encoders::Asked;
 pub use invitation::{Invitation, InvitationError};
 
 pub use darktower_participant::{
-    Access, Command, Counters, Event as Notice, LayerOffer, Link, Phase, State, TrackOffer,
-    TrackSource, View,
+    Access, Command, Counters, Event as Notice, LayerOffer, Link, LinkState, Phase, State,
+    TrackOffer, TrackSource, View,
 };
 pub use darktower_wire::Code;
 pub use darktower_wire::ids::{ParticipantId, TrackId};

@@ -89,7 +89,7 @@ proptest! {
         let serves = |node: &&Candidate<'_>| !node.draining && node.health <= Health::Shaky;
         let best = nodes.iter().filter(serves).map(|node| node.health).min();
         let was = nodes.iter().find(|node| node.id == NodeId([current; 16]));
-        let now = keep_or_choose(meeting(n), &nodes, "eu", Some(NodeId([current; 16])));
+        let now = keep_or_choose(meeting(n), &nodes, "eu", Some(NodeId([current; 16])), 1);
         let now = now.map(|id| nodes.iter().find(|node| node.id == id).unwrap());
         match (was, nodes.iter().find(is_sound)) {
             (Some(was), _) if is_sound(&was) => prop_assert_eq!(now, Some(was)),
@@ -108,7 +108,7 @@ proptest! {
             (None, None) => prop_assert_eq!(now.is_some(), !nodes.is_empty()),
         }
         // What was chosen is kept, looked at again.
-        let again = keep_or_choose(meeting(n), &nodes, "eu", now.map(|node| node.id));
+        let again = keep_or_choose(meeting(n), &nodes, "eu", now.map(|node| node.id), 1);
         prop_assert_eq!(again, now.map(|node| node.id));
     }
 

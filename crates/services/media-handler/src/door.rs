@@ -44,6 +44,7 @@ fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
         return Err(Code::Draining);
     }
     if shared.sessions() > config.capacity as usize {
+        shared.refused_for_room();
         return Err(Code::Overloaded);
     }
     if request

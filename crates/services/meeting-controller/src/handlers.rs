@@ -78,9 +78,13 @@ impl Handlers {
         candidates
     }
 
-    /// A meeting is on this handler from now on.
-    pub(crate) fn placed(&self, now: Duration, node: NodeId) {
-        self.recent().meeting(now, node);
+    /// A meeting of so many participants is on this handler from now on.
+    pub(crate) fn placed(&self, now: Duration, node: NodeId, size: u32) {
+        let mut recent = self.recent();
+        if size == 0 {
+            recent.meeting(now, node);
+        }
+        (0..size).for_each(|_| recent.join(now, node));
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

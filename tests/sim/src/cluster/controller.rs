@@ -380,7 +380,7 @@ impl Controller {
         shard.meeting.handle(now, Input::Elsewhere(others));
         let present = shard.handler;
         let current = present.or(shard.meeting.handler_node());
-        let best = keep_or_choose(meeting, &candidates, "", current);
+        let best = keep_or_choose(meeting, &candidates, "", current, 0);
         if best.is_some() && best == present {
             return;
         }
