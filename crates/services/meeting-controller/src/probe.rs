@@ -234,7 +234,7 @@ impl Prober {
         let url = reachable(&node.public_url, host.host_str()?);
         let door = |ticket: &[u8; 32]| {
             let ticket = URL_SAFE_NO_PAD.encode(ticket);
-            Url::parse(&format!("{url}?ticket={ticket}")).ok()
+            Url::parse(&format!("{url}?ticket={ticket}&probe=1")).ok()
         };
         let trust = match &node.certificate_sha256[..] {
             [] => ServerTrust::System,
