@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use darktower_client::synthetic::{Mark, Microphone, camera_offer, clock, microphone_offer};
 use darktower_client::{
-    Api, Chunk, Client, CreateMeeting, Event, Events, LayerOffer, Phase, State, Track, TrackOffer,
-    Via,
+    Api, Chunk, Client, CreateMeeting, Event, Events, LayerOffer, LinkState, Phase, State, Track,
+    TrackOffer, Via,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -224,9 +224,20 @@ impl Person {
         self.seen().gaps.any_since(owner, then)
     }
 
+    /// This one has left.
+    pub(crate) fn left(&self, owner: &str) {
+        self.seen().gaps.left(owner);
+    }
+
     /// Media links opened since the reset.
     pub(crate) fn media_ups(&self) -> u32 {
         self.seen().media_ups
+    }
+
+    /// Whether its media link is up, and by which code it is refused where it is.
+    pub(crate) fn media(&self) -> (bool, Option<&'static str>) {
+        let links = self.client.state().borrow().links;
+        (links.media == LinkState::Up, links.media_refused)
     }
 
     /// The longest gaps since the reset, of senders that ever sent.

@@ -51,6 +51,11 @@ impl Gaps {
         flows.any(|((it, _), flow)| it.to_string() == owner && flow.last > then)
     }
 
+    /// Nothing comes of this sender any more, by its hexadecimal id.
+    pub(crate) fn left(&mut self, owner: &str) {
+        self.0.retain(|(it, _), _| it.to_string() != owner);
+    }
+
     /// Forgets what was; a gap that lasts goes on.
     pub(crate) fn reset(&mut self) {
         for flow in self.0.values_mut() {

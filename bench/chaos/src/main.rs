@@ -2,13 +2,14 @@
 //! notice.
 //!
 //! What it is: [`system`] starts the processes, [`crowd`] the participants, [`askers`] those who come and create
-//! meetings, [`rows`] says what is done to whom and what must hold, [`play`] does it again and again; [`away`] and
-//! [`release`] play the rows of who sleeps and of an update. What it must not do: judge by what the servers say; what
+//! meetings, [`rows`] says what is done to whom and what must hold, [`play`] does it again and again; [`away`],
+//! [`crowded`] and [`release`] play the rows of who sleeps, of too little room and of an update. What it must not do: judge by what the servers say; what
 //! counts is what the participants see.
 
 mod askers;
 mod away;
 mod crowd;
+mod crowded;
 mod front;
 mod gaps;
 mod play;
@@ -60,9 +61,11 @@ async fn main() -> anyhow::Result<ExitCode> {
     writeln!(out, "{}", tell::HEAD)?;
     for row in rows {
         let begins_as = release::first(row)?;
-        let system = system::System::start(row.ground, begins_as)?;
+        let participants = arguments.meetings * arguments.people;
+        let system = system::System::start(row.ground, begins_as, participants)?;
         let outcome = match row.measure {
             rows::Measure::Rolled { back } => release::row(row, back, system, &arguments).await?,
+            rows::Measure::Told => crowded::row(row, system, &arguments).await?,
             rows::Measure::Seat { held } => away::row(row, held, system, &arguments).await?,
             _ => play::row(row, system, &arguments).await?,
         };

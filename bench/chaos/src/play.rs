@@ -29,7 +29,7 @@ const NEW_MEETINGS: usize = 12;
 /// for up to forty good probes.
 const RETURNS: Duration = Duration::from_secs(60);
 /// A flow without a frame for longer has stopped.
-const FLOWS: Duration = Duration::from_millis(400);
+pub(crate) const FLOWS: Duration = Duration::from_millis(400);
 
 /// What came of a row.
 #[derive(Debug, Default)]
@@ -141,15 +141,19 @@ async fn once(
         Measure::Back => people().all(|person| person.back().is_some()),
         Measure::Gap => people().all(|person| person.sees_again()),
         Measure::Through => people().all(|person| person.sees_since(healed)),
-        Measure::Still(time) => began.elapsed() > time,
+        Measure::Still(time) | Measure::Kept(time) => began.elapsed() > time,
         Measure::Lookup | Measure::Written => {
             askers.iter().all(|asker| asker.well_since().is_some())
         }
-        Measure::Known | Measure::Create | Measure::Seat { .. } | Measure::Rolled { .. } => true,
+        Measure::Known
+        | Measure::Create
+        | Measure::Told
+        | Measure::Seat { .. }
+        | Measure::Rolled { .. } => true,
     };
     let mut look = interval(LOOK);
     let patience = match row.measure {
-        Measure::Still(time) => time * 2,
+        Measure::Still(time) | Measure::Kept(time) => time * 2,
         _ => row.bound * 2,
     };
     let mut newcomers = interval(NEWCOMERS);
@@ -181,10 +185,19 @@ async fn once(
                 Some(at) => outcome.samples.push(at - began),
                 None => outcome.note(format!("{}: one never came back", row.name)),
             },
-            Measure::Gap | Measure::Through | Measure::Still(_) => {
+            Measure::Gap | Measure::Through | Measure::Still(_) | Measure::Kept(_) => {
                 outcome.samples.extend(person.gaps());
             }
             _ => {}
+        }
+    }
+    if matches!(row.measure, Measure::Kept(_)) {
+        let mut used = false;
+        for _ in 0..NEW_MEETINGS {
+            used |= is_used(&globals, victim).await?;
+        }
+        if !used {
+            outcome.note(format!("{}: no new meeting came to it", row.name));
         }
     }
     system.mend(struck)?;
@@ -218,6 +231,8 @@ async fn avoided(
         }
         outcome.samples.push(began.elapsed());
     }
+    // Each controller judges by itself.
+    tokio::time::sleep_until(began + row.bound).await;
     for _ in 0..NEW_MEETINGS {
         if is_used(globals, victim).await? {
             outcome.note(format!("{}: a new meeting came to it", row.name));
@@ -288,7 +303,9 @@ async fn aim<'a>(
             Victim::Handler => handler,
             // Nobody who is in a meeting is concerned.
             Victim::Global => return Ok((Some(system.globals[0].addr), Vec::new())),
-            Victim::Participant | Victim::Release => anyhow::bail!("that is played elsewhere"),
+            Victim::Participant | Victim::Release | Victim::Handlers => {
+                anyhow::bail!("that is played elsewhere")
+            }
             Victim::Paths | Victim::Masters => return Ok((None, meetings.iter().collect())),
             Victim::Database | Victim::Primary | Victim::PrimaryServer | Victim::Master => {
                 return Ok((None, Vec::new()));
@@ -318,7 +335,10 @@ fn judge(
             if before.next() != Some(&now) {
                 outcome.note(format!("{who} is another, or with others: {now:?}"));
             }
-            let stays = matches!(row.measure, Measure::Through | Measure::Still(_));
+            let stays = matches!(
+                row.measure,
+                Measure::Through | Measure::Still(_) | Measure::Kept(_)
+            );
             if (stays || !is_concerned) && (person.was_lost() || person.media_ups() > 0) {
                 outcome.note(format!("{who} was disturbed for nothing"));
             }
@@ -333,7 +353,7 @@ fn judge(
             let gap = person.gaps().into_iter().max().unwrap_or_default();
             let is_sample = matches!(
                 row.measure,
-                Measure::Gap | Measure::Through | Measure::Still(_)
+                Measure::Gap | Measure::Through | Measure::Still(_) | Measure::Kept(_)
             );
             if is_sample && is_concerned && gap > row.bound {
                 outcome

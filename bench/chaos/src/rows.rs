@@ -9,6 +9,8 @@ pub(crate) enum Victim {
     Controller,
     /// The media handler that most meetings are on.
     Handler,
+    /// Two media handlers of three.
+    Handlers,
     /// The global controller that newcomers ask first.
     Global,
     /// PostgreSQL.
@@ -38,7 +40,8 @@ pub(crate) enum Blow {
     Pause,
     /// SIGTERM: it goes in order.
     Stop,
-    /// It is cut off from the state store alone until everybody is back.
+    /// It is cut off, a controller from the state store alone, a handler from its controllers' calls, until everybody
+    /// is back.
     Cut,
     /// Nothing comes through for so long.
     Outage(Duration),
@@ -46,6 +49,8 @@ pub(crate) enum Blow {
     Rebind,
     /// Its datagrams are lost until everybody is back: those that leave it, or all.
     Mute { both: bool },
+    /// So many of a hundred of its datagrams are lost each way, until everybody is back.
+    Lose { percent: u32 },
     /// It stands still for so long, as a laptop does that is closed.
     Sleep(Duration),
 }
@@ -69,6 +74,8 @@ pub(crate) enum Measure {
     Gap,
     /// The same where all stay on the connections that they have.
     Through,
+    /// The same for so long, and the handler goes on being used.
+    Kept(Duration),
     /// The same for so long after the blow, of which nobody may notice anything.
     Still(Duration),
     /// From the blow until newcomers to the meetings concerned are sent elsewhere; no new meeting comes to it before it
@@ -77,6 +84,8 @@ pub(crate) enum Measure {
     /// The longest time without a new frame while all processes are replaced by those of this release, or of the
     /// previous one; who joins meanwhile gets in.
     Rolled { back: bool },
+    /// From the blow until everybody is on the handler that is left, or told that it has no room.
+    Told,
     /// From its waking until the others see it again: on the seat that was held, or as somebody new.
     Seat { held: bool },
 }
@@ -96,10 +105,12 @@ pub(crate) enum Ground {
     Cluster,
     /// As `Plain`; controllers and handlers are reached through relays.
     Relays,
-    /// As `Plain`; each controller reaches Redis through a relay of its own.
+    /// As `Plain`; each controller reaches Redis through a relay of its own, and so do controllers each handler.
     Cuttable,
     /// As `Plain`; whoever sends datagrams to a handler, controllers among them, does so through a relay.
     Fronted,
+    /// As `Plain`; a handler takes three participants of five.
+    Small,
     /// As `Plain`; seats are held for so many seconds.
     Seats(u64),
 }
@@ -170,6 +181,10 @@ pub(crate) const ROWS: &[Row] = &[
         )
     },
     Row {
+        ground: Ground::Small,
+        ..row("F3b", Victim::Handlers, Blow::Kill, Measure::Told, 5_000)
+    },
+    Row {
         ground: Ground::Postgres,
         ..row("F1b", Victim::Database, Blow::Kill, Measure::Known, 1_000)
     },
@@ -211,6 +226,22 @@ pub(crate) const ROWS: &[Row] = &[
     },
     deaf("F7-from", Blow::Mute { both: false }),
     deaf("F7-both", Blow::Mute { both: true }),
+    Row {
+        ground: Ground::Fronted,
+        ..row(
+            "F7-loss5",
+            Victim::Handler,
+            Blow::Lose { percent: 5 },
+            Measure::Kept(ms(20_000)),
+            1_000,
+        )
+    },
+    deaf("F7-loss20", Blow::Lose { percent: 20 }),
+    Row {
+        ground: Ground::Cuttable,
+        gap: ms(1_000),
+        ..deaf("F7-control", Blow::Cut)
+    },
     blip("F8-1s", 1_000),
     blip("F8-2s", 2_000),
     blip("F8-5s", 5_000),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use darktower_cluster_tests::{Process, address};
+use darktower_link::Loss;
 use darktower_link::relay::{Config, Relay};
 use darktower_servers::{Port, Postgres, Redis, RedisCluster};
 use tempfile::TempDir;
@@ -29,9 +30,12 @@ const SETTLES: Duration = Duration::from_secs(2);
 pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) addr: SocketAddr,
-    /// The way from the participants to it, where that is a relay; and from it to the state store.
+    /// The way from the participants to it, where that is a relay; and what it is cut off by: the way from it to the state
+    /// store, or from controllers to it.
     wire: Option<Relay>,
-    store: Option<Relay>,
+    tie: Option<Relay>,
+    /// Where calls come in, where that is not just anywhere.
+    _calls: Option<Port>,
     gate: Option<Gate>,
 }
 
@@ -62,6 +66,17 @@ impl Gate {
         from.blackout = mute;
         Ok(self.relay.set(to, from)?)
     }
+
+    /// So many of a hundred are lost each way.
+    fn lose(&self, percent: u32) -> anyhow::Result<()> {
+        let (mut to, mut from) = self.relay.conditions()?;
+        let loss = match percent {
+            0 => Loss::None,
+            percent => Loss::Random(f64::from(percent) / 100.0),
+        };
+        (to.loss, from.loss) = (loss, loss);
+        Ok(self.relay.set(to, from)?)
+    }
 }
 
 enum State {
@@ -73,6 +88,7 @@ enum State {
 pub(crate) struct System {
     directory: TempDir,
     ground: Ground,
+    participants: usize,
     /// What is started, where that is not the program of this release.
     program: Option<PathBuf>,
     state: State,
@@ -87,8 +103,13 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Starts all, which know one another by certificates on gRPC, and waits until they are ready.
-    pub(crate) fn start(ground: Ground, program: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// Starts all for so many participants, which know one another by certificates on gRPC, and waits until they are
+    /// ready.
+    pub(crate) fn start(
+        ground: Ground,
+        program: Option<PathBuf>,
+        participants: usize,
+    ) -> anyhow::Result<Self> {
         let postgres = (ground == Ground::Postgres).then(Postgres::start);
         let servers = (ground == Ground::Patroni).then(Servers::start);
         let database = postgres
@@ -98,6 +119,7 @@ impl System {
         let mut system = Self {
             directory: TempDir::new().context("a directory")?,
             ground,
+            participants,
             program,
             state: match ground {
                 Ground::Cluster => State::Cluster(RedisCluster::start(1)),
@@ -172,12 +194,12 @@ impl System {
             State::One(redis) => redis.url(),
             State::Cluster(cluster) => cluster.url(),
         };
-        let mut store = None;
+        let mut tie = None;
         if let (State::One(redis), Ground::Cuttable, "meeting") = (&self.state, self.ground, role) {
             let to = SocketAddr::from(([127, 0, 0, 1], redis.port()));
             let relay = Relay::start(Config::new(to))?;
             url = format!("redis://{}", relay.addr());
-            store = Some(relay);
+            tie = Some(relay);
         }
         let taken = self.globals.iter().map(|node| node.addr);
         let place = self.front.as_ref().filter(|_| role == "global");
@@ -200,12 +222,25 @@ impl System {
         if let Ground::Seats(seconds) = self.ground {
             settings.push(("DARKTOWER_MEETING__SEAT_TTL", format!("{seconds}s")));
         }
+        if self.ground == Ground::Small {
+            let capacity = crate::crowded::capacity(self.participants);
+            settings.push(("DARKTOWER_MEDIA__CAPACITY", capacity.to_string()));
+        }
         let is_fronted = self.ground == Ground::Fronted && role == "media";
         let gate = is_fronted.then(Gate::start).transpose()?;
         if let Some(database) = &self.database {
             settings.push(("DARKTOWER_DATABASE__URL", database.clone()));
         }
         settings.push(("DARKTOWER_MEETING__LISTEN", ANY.to_owned()));
+        let calls = (self.ground == Ground::Cuttable && role == "media").then(Port::take);
+        if let Some(port) = &calls {
+            let to = SocketAddr::from(([127, 0, 0, 1], port.number()));
+            let relay = Relay::start(Config::new(to))?;
+            settings.push(("DARKTOWER_MEDIA__GRPC_LISTEN", to.to_string()));
+            let url = format!("https://{}", relay.addr());
+            settings.push(("DARKTOWER_MEDIA__GRPC_URL", url));
+            tie = Some(relay);
+        }
         let listen = gate
             .as_ref()
             .map_or(ANY.to_owned(), |it| it.inner.to_string());
@@ -233,7 +268,8 @@ impl System {
             process,
             addr,
             wire,
-            store,
+            tie,
+            _calls: calls,
             gate,
         })
     }
@@ -288,7 +324,9 @@ impl System {
                 return Ok(Struck::Primary { member, is_machine });
             }
             Victim::Master | Victim::Masters => return self.strike_state(victim, blow),
-            Victim::Participant | Victim::Release => anyhow::bail!("that is played elsewhere"),
+            Victim::Participant | Victim::Release | Victim::Handlers => {
+                anyhow::bail!("that is played elsewhere")
+            }
             Victim::Paths => {
                 match blow {
                     Blow::Outage(outage) => {
@@ -309,12 +347,16 @@ impl System {
             Blow::Pause => node.process.pause(),
             Blow::Stop => node.process.terminate(),
             Blow::Cut => {
-                let store = node.store.as_ref().context("it cannot be cut off")?;
-                store.blackout(true)?;
+                let tie = node.tie.as_ref().context("it cannot be cut off")?;
+                tie.blackout(true)?;
             }
             Blow::Mute { both } => {
                 let gate = node.gate.as_ref().context("nothing is before it")?;
                 gate.mute(true, both)?;
+            }
+            Blow::Lose { percent } => {
+                let gate = node.gate.as_ref().context("nothing is before it")?;
+                gate.lose(percent)?;
             }
             Blow::Outage(_) | Blow::Rebind | Blow::Sleep(_) => {
                 anyhow::bail!("that is not done to a node")
@@ -364,13 +406,18 @@ impl System {
                         nodes.push(*node);
                     }
                     Blow::Cut => {
-                        let store = node.store.as_ref().context("it was not cut off")?;
-                        store.blackout(false)?;
+                        let tie = node.tie.as_ref().context("it was not cut off")?;
+                        tie.blackout(false)?;
                         nodes.push(*node);
                     }
                     Blow::Mute { both } => {
                         let gate = node.gate.as_ref().context("nothing is before it")?;
                         gate.mute(false, both)?;
+                        nodes.push(*node);
+                    }
+                    Blow::Lose { .. } => {
+                        let gate = node.gate.as_ref().context("nothing is before it")?;
+                        gate.lose(0)?;
                         nodes.push(*node);
                     }
                     _ => {

@@ -43,10 +43,15 @@ fn name(measure: Measure) -> &'static str {
         Measure::Back => "back",
         Measure::Lookup | Measure::Known => "lookup",
         Measure::Create => "create",
+        Measure::Told => "told",
         Measure::Avoided => "avoided",
         Measure::Seat { .. } => "seat",
         Measure::Written => "written",
-        Measure::Rolled { .. } | Measure::Gap | Measure::Through | Measure::Still(_) => "gap",
+        Measure::Rolled { .. }
+        | Measure::Gap
+        | Measure::Through
+        | Measure::Still(_)
+        | Measure::Kept(_) => "gap",
     }
 }
 

@@ -5,6 +5,10 @@ use std::process::Command;
 use darktower_cluster_tests::program;
 
 fn holds(row: &str) {
+    holds_with(row, "1", "2");
+}
+
+fn holds_with(row: &str, meetings: &str, people: &str) {
     let out = Command::new(env!("CARGO_BIN_EXE_bench-chaos"))
         .args([
             "--row",
@@ -12,9 +16,9 @@ fn holds(row: &str) {
             "--repeat",
             "1",
             "--meetings",
-            "1",
+            meetings,
             "--people",
-            "2",
+            people,
         ])
         .arg("--untimed")
         .env("DARKTOWER_BIN", program("darktower", "DARKTOWER_BIN"))
@@ -51,6 +55,11 @@ fn a_meeting_outlives_its_media_handler() {
 }
 
 #[test]
+fn who_finds_no_room_on_the_last_handler_is_told_and_gets_in_when_there_is_some() {
+    holds_with("F3b", "2", "3");
+}
+
+#[test]
 fn a_media_handler_that_is_stopped_is_left_in_order() {
     holds("F3-drain");
 }
@@ -58,6 +67,16 @@ fn a_media_handler_that_is_stopped_is_left_in_order() {
 #[test]
 fn a_media_handler_whose_datagrams_are_lost_is_left() {
     holds("F3-udp");
+}
+
+#[test]
+fn a_media_handler_that_loses_a_fifth_of_its_datagrams_is_left() {
+    holds("F7-loss20");
+}
+
+#[test]
+fn a_media_handler_that_cannot_be_called_is_left() {
+    holds("F7-control");
 }
 
 #[test]

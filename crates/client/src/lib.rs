@@ -28,8 +28,8 @@ pub use invitation::{Invitation, InvitationError};
 pub use via::Via;
 
 pub use darktower_participant::{
-    Access, Command, Counters, Event as Notice, LayerOffer, Link, Phase, State, TrackOffer,
-    TrackSource, View,
+    Access, Command, Counters, Event as Notice, LayerOffer, Link, LinkState, Phase, State,
+    TrackOffer, TrackSource, View,
 };
 pub use darktower_wire::Code;
 pub use darktower_wire::ids::{ParticipantId, TrackId};

@@ -119,7 +119,7 @@ export class DemoCall implements CallView {
       me: { id: "0f00", name: names[0]!, role: "host" },
       participants,
       lobby_participants: 2,
-      links: { signal: "up", media: "up" },
+      links: { signal: "up", media: "up", media_refused: null },
       e2ee: { ready: true, epoch: 3, code: "48213 90467 11835 70294 65518 32906", members: n },
       estimates: { down_bps: 4_230_000, up_bps: 870_000, up_loss: 41 },
       speakers: [12],

@@ -112,7 +112,7 @@ describe("quality", () => {
     const snapshot = (down: number | null, loss: number | null, paused = false): Snapshot =>
       ({
         phase: "joined",
-        links: { signal: "up", media: "up" },
+        links: { signal: "up", media: "up", media_refused: null },
         estimates: { down_bps: down, up_bps: null, up_loss: loss },
         participants: [person("a", [track(1, { paused })])],
       }) as unknown as Snapshot;
@@ -122,7 +122,9 @@ describe("quality", () => {
     expect(connectionState(snapshot(5e6, 10, true))).toBe("slow");
     expect(connectionState(snapshot(5e6, 50))).toBe("slow");
     expect(connectionState(snapshot(100_000, 10))).toBe("poor");
-    expect(connectionState({ ...snapshot(5e6, 0), links: { signal: "up", media: "down" } })).toBe("none");
+    expect(connectionState({ ...snapshot(5e6, 0), links: { signal: "up", media: "down", media_refused: null } })).toBe(
+      "none",
+    );
   });
 
   it("is said in figures that can be read", () => {

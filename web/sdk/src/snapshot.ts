@@ -53,7 +53,8 @@ export interface CoreState {
   me: null | { id: string; name: string; role: Role };
   participants: Participant[];
   lobby_participants: number;
-  links: { signal: LinkState; media: LinkState };
+  /** `media_refused`: the code with which the media handler refuses this end for the moment. */
+  links: { signal: LinkState; media: LinkState; media_refused: string | null };
   e2ee: {
     ready: boolean;
     epoch: number;
@@ -90,7 +91,7 @@ export const idleState: CoreState = {
   me: null,
   participants: [],
   lobby_participants: 0,
-  links: { signal: "down", media: "down" },
+  links: { signal: "down", media: "down", media_refused: null },
   e2ee: { ready: false, epoch: 0, code: "", members: 0 },
   estimates: { down_bps: null, up_bps: null, up_loss: null },
   speakers: [],

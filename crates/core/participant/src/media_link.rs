@@ -120,6 +120,8 @@ pub(crate) struct MediaLink {
     shown: String,
     phase: Phase,
     failures: usize,
+    /// Why the handler did not let this end in, until it does.
+    refused: Option<Code>,
     traceparent: String,
     /// What is shown, once the screen has said it; holds over connections.
     demand: Option<Demand>,
@@ -137,6 +139,7 @@ impl MediaLink {
             shown: String::new(),
             phase: Phase::Down,
             failures: 0,
+            refused: None,
             traceparent,
             demand: None,
             carried: None,
@@ -152,6 +155,8 @@ impl MediaLink {
             Phase::Up {
                 racing: Some(_), ..
             } => LinkState::Connecting,
+            // A refusal comes after a session that opens for it.
+            Phase::Up { .. } if self.refused.is_some() => LinkState::Connecting,
             Phase::Up { .. } => LinkState::Up,
         }
     }
@@ -168,6 +173,11 @@ impl MediaLink {
     /// A connection stands, be it silent.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.phase, Phase::Up { .. })
+    }
+
+    /// Why the handler lets nobody in, where it says so.
+    pub(crate) fn refused(&self) -> Option<Code> {
+        self.refused
     }
 
     /// The next thing the link wants done.
@@ -205,6 +215,9 @@ impl MediaLink {
             reusable: true,
         });
         self.moved |= !same;
+        if !same {
+            self.refused = None;
+        }
         if !same || matches!(self.phase, Phase::Down | Phase::Waiting { .. }) {
             self.failures = 0;
             self.connect(now);
@@ -213,7 +226,6 @@ impl MediaLink {
 
     pub(crate) fn up(&mut self, now: Duration) {
         self.moved = false;
-        self.failures = 0;
         self.phase = Phase::Up {
             heard: now,
             pinged: now,
@@ -247,6 +259,8 @@ impl MediaLink {
             Code::TicketUnknown | Code::Removed | Code::MeetingEnded
         );
         let reusable = self.target.as_ref().is_some_and(|target| target.reusable);
+        let unknown = matches!(code, Code::ConnectFailed | Code::ConnectionLost);
+        self.refused = (!unknown).then_some(code).or(self.refused);
         if code == Code::TicketUnknown && reusable && self.is_shown_stale() {
             // A newer ticket came meanwhile.
             self.phase = Phase::Waiting { until: now };
@@ -294,6 +308,9 @@ impl MediaLink {
             .next_message::<ServerControl>()
             .map_err(|_| Code::Malformed)?
         {
+            // It speaks to whom it has let in alone.
+            self.failures = 0;
+            self.refused = None;
             if let Some(body) = message.body {
                 if let server_control::Body::Allocation(allocation) = &body {
                     self.carried = Some((allocation.estimate_bps, now));
@@ -494,6 +511,35 @@ mod tests {
                 None => panic!("it does not connect"),
             }
         }
+    }
+
+    #[test]
+    fn one_that_is_refused_says_why_waits_longer_each_time_and_gets_in_by_itself() {
+        let mut link = link();
+        let (mut now, mut waits) = (s(2), Vec::new());
+        for _ in 0..5 {
+            link.down(now, Code::Overloaded);
+            assert_eq!(link.refused(), Some(Code::Overloaded));
+            let again = link.deadline().unwrap();
+            waits.push(again - now);
+            now = again;
+            link.tick(now);
+            // A session opens to be told why it is closed.
+            link.up(now);
+            assert_eq!(link.state(), LinkState::Connecting);
+        }
+        assert!(waits.is_sorted() && waits[4] > s(4), "{waits:?}");
+        link.control(now, &welcome()).unwrap();
+        assert_eq!((link.state(), link.refused()), (LinkState::Up, None));
+        link.down(now, Code::Overloaded);
+        assert_eq!(link.deadline(), Some(now), "the first time again");
+        link.assigned(now, &assignment("https://b/v1/media"));
+        assert_eq!(link.refused(), None, "another handler has not said so");
+    }
+
+    fn welcome() -> Bytes {
+        let body = Some(server_control::Body::Welcome(Default::default()));
+        framing::encode(&darktower_wire::media_control::ServerControl { body })
     }
 
     #[test]

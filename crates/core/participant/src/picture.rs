@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use darktower_meeting::session;
+use darktower_wire::Code;
 use darktower_wire::ids::{ParticipantId, TrackId};
 use darktower_wire::media_control::Share;
 use darktower_wire::signal::{self, TrackDescription};
@@ -38,6 +39,7 @@ pub(crate) fn of(attendance: &Attendance) -> State {
         links: Links {
             signal: signal_link(session.link),
             media: attendance.media.state(),
+            media_refused: attendance.media.refused().map(Code::name),
         },
         // Keys of a group that does not let this end in open nothing.
         e2ee: match (attendance.failure, session.phase) {

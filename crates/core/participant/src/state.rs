@@ -179,6 +179,9 @@ pub struct Links {
     pub signal: LinkState,
     /// To the media handler.
     pub media: LinkState,
+    /// The name of the code with which the handler refused this end, while it does: who waits because it is
+    /// `overloaded` gets in without doing anything.
+    pub media_refused: Option<&'static str>,
 }
 
 /// A connection.

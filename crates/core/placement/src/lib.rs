@@ -4,14 +4,17 @@
 //! themselves and answers with an order of preference. The same view gives the
 //! same answer everywhere, without anybody asking anybody.
 //!
-//! Start with [`rank`] and [`keep_or_choose`]. [`Recent`] counts in what was assigned a moment ago,
-//! [`Plane`] judges whether media comes through a handler. [`Takeover`] is the way to a meeting's lease,
+//! Start with [`rank`] and [`keep_or_choose`]. [`Room`] says when a meeting leaves a full handler, [`Recent`] counts in what was assigned a moment ago,
+//! [`Plane`] judges whether media comes through a handler, and how much of it. [`Takeover`] is the way to a meeting's lease,
 //! [`Tenure`] what its owner knows of lease and log, [`Watch`] what a controller knows of a
 //! handler, [`View`] what a node knows of the others.
 
 mod claim;
+mod loss;
 mod plane;
 mod recent;
+mod room;
+mod spell;
 mod takeover;
 mod tenure;
 mod view;
@@ -20,12 +23,13 @@ mod watch;
 use darktower_wire::ids::{MeetingId, NodeId};
 
 pub use claim::{Answer, Claim, claim};
-pub use plane::{PROBE_EVERY, Plane, Way};
+pub use plane::{Plane, Probe, Way};
 pub use recent::Recent;
+pub use room::Room;
 pub use takeover::{HOLD_WITHIN, Outcome, Step, Takeover};
 pub use tenure::{Logged, Renewal, Tenure};
 pub use view::View;
-pub use watch::{Again, CALL_WITHIN, HEARTBEAT, RETRY, SILENT, Watch};
+pub use watch::{Again, CALL_WITHIN, End, HEARTBEAT, LEAVE_AFTER, RETRY, SILENT, Watch};
 
 /// How many other controllers participants are told of: whoever finds none of them asks the API.
 const OTHERS: usize = 4;
@@ -46,12 +50,55 @@ pub struct Candidate<'a> {
     pub region: &'a str,
     /// How much it takes, in its own unit; 0 where it does not say.
     pub capacity: u32,
-    /// How much it carries.
+    /// How much it carries; more than it takes where some come again and again in vain.
     pub load: u32,
     /// It is going away.
     pub draining: bool,
-    /// It does not answer whoever looks at it.
-    pub suspect: bool,
+    /// How it is, as far as the one who chooses knows.
+    pub health: Health,
+}
+
+impl Candidate<'_> {
+    /// As one to go to. What is draining, or cannot be told that somebody comes, is of as little use as what does not
+    /// answer.
+    fn standing(&self) -> Health {
+        match self.health {
+            _ if self.draining => Health::Silent,
+            Health::Cut => Health::Silent,
+            health => health,
+        }
+    }
+
+    /// Whether so many fit.
+    fn has_room_for(&self, size: u32) -> bool {
+        self.capacity == 0 || self.load.saturating_add(size) <= self.capacity
+    }
+
+    /// Whether some are refused there.
+    fn is_crowded(&self) -> bool {
+        self.capacity != 0 && self.load > self.capacity
+    }
+
+    /// Whether what is on it is better off there for a while than moved.
+    fn is_waited_for(&self) -> bool {
+        !self.draining && matches!(self.health, Health::Shaky | Health::Cut)
+    }
+}
+
+/// How well a node serves whoever looks at it, the better first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Health {
+    /// Nothing is known against it.
+    #[default]
+    Sound,
+    /// It serves, and much of what goes through it is lost.
+    Lossy,
+    /// It did not answer a while ago and does now: what is on it stays, and nothing new comes while others are well.
+    Shaky,
+    /// It serves and cannot be told anything: what is on it stays for a moment.
+    Cut,
+    /// It does not answer, or nothing comes through it.
+    Silent,
 }
 
 /// The candidates for a meeting, the best first.
@@ -61,6 +108,16 @@ pub struct Candidate<'a> {
 /// average after the rest, the full after those. Nodes that are draining are left
 /// out, unless there are only such: a last resort beats none.
 pub fn rank(meeting: MeetingId, candidates: &[Candidate<'_>], region: &str) -> Vec<NodeId> {
+    rank_for(meeting, candidates, region, 1)
+}
+
+/// The same for a meeting of so many participants: those where it does not fit come last, the one with most room first.
+fn rank_for(
+    meeting: MeetingId,
+    candidates: &[Candidate<'_>],
+    region: &str,
+    size: u32,
+) -> Vec<NodeId> {
     let staying = candidates.iter().filter(|node| !node.draining).count();
     let eligible: Vec<_> = candidates
         .iter()
@@ -76,7 +133,9 @@ pub fn rank(meeting: MeetingId, candidates: &[Candidate<'_>], region: &str) -> V
     let mut ranked: Vec<_> = eligible
         .into_iter()
         .map(|node| {
-            let full = node.capacity != 0 && node.load >= node.capacity;
+            let lacks_room = !node.has_room_for(size.max(1));
+            let room = node.capacity.saturating_sub(node.load);
+            let full = lacks_room.then_some(u32::MAX - room);
             // load / capacity > percent * (all load + 1) / all capacity, without division.
             let own = u128::from(node.load) * 100 * u128::from(capacity);
             let bound =
@@ -131,24 +190,25 @@ pub fn ask_in_order(
 }
 
 /// Where a meeting that is on `current` should be. It stays there while that one is
-/// there, answers and is not going away: moving costs everybody a moment. A suspect or
-/// draining one is left only for one that is neither: the last that could serve is
-/// never given up for nothing.
+/// sound, or may be so in a moment, and not going away: moving costs everybody a moment. It goes only to one that is
+/// better off: the last that could serve is never given up for nothing. So many
+/// participants go along, and it goes where they fit; where they fit nowhere, to the most room.
 pub fn keep_or_choose(
     meeting: MeetingId,
     candidates: &[Candidate<'_>],
     region: &str,
     current: Option<NodeId>,
+    size: u32,
 ) -> Option<NodeId> {
     let current = candidates.iter().find(|node| Some(node.id) == current);
-    let is_sound = |node: &&Candidate<'_>| !node.suspect && !node.draining;
-    if let Some(node) = current.filter(is_sound) {
+    let best = candidates.iter().map(Candidate::standing).min()?;
+    let stays = |node: &&Candidate<'_>| node.standing() == best || node.is_waited_for();
+    if let Some(node) = current.filter(stays) {
         return Some(node.id);
     }
-    let sound: Vec<_> = candidates.iter().filter(is_sound).cloned().collect();
-    let best = rank(meeting, &sound, region).into_iter().next();
-    best.or_else(|| current.map(|node| node.id))
-        .or_else(|| rank(meeting, candidates, region).into_iter().next())
+    let best = candidates.iter().filter(|node| node.standing() == best);
+    let best: Vec<_> = best.cloned().collect();
+    rank_for(meeting, &best, region, size).into_iter().next()
 }
 
 /// FNV-1a over both ids, spread over all bits by SplitMix64's last steps. Nobody

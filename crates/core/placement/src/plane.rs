@@ -3,21 +3,23 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-/// Between two probes.
-pub const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// A probe that has not come back by then, nor any later one, means that nothing comes through: with a probe every
-/// second a handler is out of rotation 2.5 s after its last packet at the latest. One lost datagram is no sign.
+use crate::Health;
+use crate::loss::Loss;
+use crate::spell::Spell;
+
+/// Between two probes that go by both ways.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// Between two datagrams: enough to see within half a second that some are lost ...
+const DATAGRAM_EVERY: Duration = Duration::from_millis(100);
+/// ... and while some are, so many that how much is lost is known 1.3 s later.
+const CLOSER: Duration = Duration::from_millis(10);
+/// A probe by both ways that has not come back by then, nor any later one, means that nothing comes through: a handler
+/// is out of rotation 2.5 s after its last packet at the latest. One lost packet is no sign.
 const LATE: Duration = Duration::from_millis(1500);
 /// Whoever looks so much later than it meant to has been asleep itself: what came meanwhile is still to be heard.
 const ASLEEP: Duration = Duration::from_millis(250);
 /// So much time is left for that.
 const TO_HEAR: Duration = Duration::from_millis(250);
-/// So many probes must come back one after the other until it is in rotation again.
-const GOOD: u32 = 5;
-/// Whoever fails again so soon after it came back has to come back for twice as long as before ...
-const RELAPSE: Duration = Duration::from_secs(60);
-/// ... up to this many probes.
-const MOST_GOOD: u32 = 40;
 /// Probes that are remembered: more are never out before it counts as deaf.
 const MOST_OUT: usize = 8;
 
@@ -30,47 +32,79 @@ pub enum Way {
     Stream,
 }
 
-/// One handler's media plane as one prober sees it. A process that answers its calls and forwards nothing is of no use,
-/// so nothing but forwarded bytes counts.
-#[derive(Debug, Clone)]
-pub struct Plane {
-    out: VecDeque<(u64, Duration)>,
-    heard: [u64; 2],
-    deaf: bool,
-    good: u32,
-    wanted: u32,
-    healed: Option<Duration>,
+/// What is to be sent: a datagram with this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// Above 0, and growing by 1.
+    pub number: u64,
+    /// A stream with the same number, too.
+    pub stream: bool,
 }
 
-impl Default for Plane {
-    fn default() -> Self {
-        Self {
-            out: VecDeque::new(),
-            heard: [0; 2],
-            deaf: false,
-            good: 0,
-            wanted: GOOD,
-            healed: None,
-        }
-    }
+/// One handler's media plane as one prober sees it. A process that answers its calls and forwards nothing is of no use,
+/// so nothing but forwarded bytes counts: nothing that comes back makes it [`Health::Silent`], too little
+/// [`Health::Lossy`]. A stream comes late where packets are lost, so it is no measure of loss, and datagrams keep it
+/// company: any that comes back later speaks for the one that was lost.
+#[derive(Debug, Clone, Default)]
+pub struct Plane {
+    number: u64,
+    due: Duration,
+    stream_due: Duration,
+    /// Probes by both ways.
+    out: VecDeque<(u64, Duration)>,
+    heard: [u64; 2],
+    loss: Loss,
+    deaf: Spell,
+    lossy: Spell,
 }
 
 impl Plane {
-    /// A probe with this number, growing and above 0, goes out by both ways. Also said where it could not be sent.
-    pub fn sent(&mut self, now: Duration, number: u64) {
-        self.review(now);
-        if self.deaf {
-            // The last one did not come back, so the row of good ones begins anew.
-            self.good = if self.out.is_empty() { self.good } else { 0 };
-            self.out.clear();
-        }
-        if self.out.len() == MOST_OUT {
-            self.out.pop_back();
-        }
-        self.out.push_back((number, now));
+    /// When the next probe is to go out.
+    pub fn due(&self) -> Duration {
+        self.due
     }
 
-    /// A part of the probe with this number came back.
+    /// What probes are sent by is new: the next one goes at once and by both ways.
+    pub fn opened(&mut self, now: Duration) {
+        self.due = now;
+        self.stream_due = now;
+    }
+
+    /// The next probe: it is out from now on, also where it cannot be sent.
+    pub fn probe(&mut self, now: Duration) -> Probe {
+        self.review(now);
+        self.number += 1;
+        let stream = now >= self.stream_due;
+        if stream {
+            self.stream_due = now + PROBE_EVERY;
+            if self.deaf.lasts {
+                if !self.out.is_empty() {
+                    self.deaf.beat(now, false);
+                }
+                self.out.clear();
+            }
+            self.lossy.beat(now, self.loss.is_little());
+            if self.out.len() == MOST_OUT {
+                self.out.pop_back();
+            }
+            self.out.push_back((self.number, now));
+        }
+        self.due = now + self.every();
+        Probe {
+            number: self.number,
+            stream,
+        }
+    }
+
+    fn every(&self) -> Duration {
+        let closer = self.lossy.lasts || self.loss.is_doubtful();
+        match closer && !self.deaf.lasts {
+            true => CLOSER,
+            false => DATAGRAM_EVERY,
+        }
+    }
+
+    /// The part of a probe that went by this way came back.
     pub fn heard(&mut self, now: Duration, way: Way, number: u64) {
         self.review(now);
         let at = match way {
@@ -81,12 +115,16 @@ impl Plane {
         let both = self.heard[0].min(self.heard[1]);
         let before = self.out.len();
         self.out.retain(|(number, _)| *number > both);
-        if self.deaf && self.out.len() < before {
-            self.good += 1;
-            if self.good >= self.wanted {
-                self.deaf = false;
-                self.healed = Some(now);
+        if self.out.len() < before {
+            self.deaf.beat(now, true);
+        }
+        if way == Way::Datagram {
+            self.loss.heard(number);
+            if self.loss.is_too_much() {
+                self.lossy.begin(now);
             }
+            // Doubt does not wait for its turn.
+            self.due = self.due.min(now + self.every());
         }
     }
 
@@ -100,23 +138,21 @@ impl Plane {
             self.out.iter_mut().for_each(|(_, sent)| *sent += missed);
             return;
         }
-        let relapse = self.healed.is_some_and(|healed| now < healed + RELAPSE);
-        self.wanted = match relapse {
-            true => (self.wanted * 2).min(MOST_GOOD),
-            false => GOOD,
-        };
-        self.deaf = true;
-        self.good = 0;
+        self.deaf.begin(now);
     }
 
     /// When [`Self::review`] would find something new.
     pub fn deadline(&self) -> Option<Duration> {
-        let oldest = self.out.front().filter(|_| !self.deaf);
+        let oldest = self.out.front().filter(|_| !self.deaf.lasts);
         oldest.map(|(_, sent)| *sent + LATE)
     }
 
-    /// Nothing comes through it, or not reliably again yet.
-    pub fn is_deaf(&self) -> bool {
-        self.deaf
+    /// How it is: also while it is not reliably well again yet.
+    pub fn health(&self) -> Health {
+        match (self.deaf.lasts, self.lossy.lasts) {
+            (true, _) => Health::Silent,
+            (false, true) => Health::Lossy,
+            (false, false) => Health::Sound,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The order of preference.
 
-use darktower_placement::{Candidate, keep_or_choose, rank};
+use darktower_placement::{Candidate, Health, keep_or_choose, rank};
 use darktower_wire::ids::{MeetingId, NodeId};
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn node(n: u8) -> Candidate<'static> {
         capacity: 100,
         load: 0,
         draining: false,
-        suspect: false,
+        health: Health::Sound,
     }
 }
 
@@ -57,35 +57,58 @@ fn the_own_region_comes_first_the_full_last_the_draining_not_at_all() {
     assert!(rank(meeting(1), &[], "eu").is_empty());
 }
 
-/// One that is draining or suspect or neither, by two bits.
-fn ailing(n: u8, bits: u8) -> Candidate<'static> {
+/// One that is draining, or not, and somehow well.
+fn ailing(n: u8, (draining, health): (bool, Health)) -> Candidate<'static> {
     Candidate {
-        draining: bits & 1 != 0,
-        suspect: bits & 2 != 0,
+        draining,
+        health,
         ..node(n)
     }
+}
+
+fn ailment() -> impl Strategy<Value = (bool, Health)> {
+    let health = [
+        Health::Sound,
+        Health::Lossy,
+        Health::Shaky,
+        Health::Cut,
+        Health::Silent,
+    ];
+    (any::<bool>(), prop::sample::select(health.to_vec()))
 }
 
 proptest! {
     #[test]
     fn a_meeting_stays_unless_it_must_go_and_goes_where_it_can_stay(
-        bits in prop::collection::vec(0_u8..4, 0..6),
+        ailments in prop::collection::vec(ailment(), 0..6),
         n in any::<u32>(),
         current in 1_u8..8,
     ) {
-        let nodes: Vec<_> = (1..).zip(bits).map(|(n, bits)| ailing(n, bits)).collect();
-        let is_sound = |node: &&Candidate<'_>| !node.draining && !node.suspect;
+        let nodes: Vec<_> = (1..).zip(ailments).map(|(n, ailment)| ailing(n, ailment)).collect();
+        let is_sound = |node: &&Candidate<'_>| !node.draining && node.health == Health::Sound;
+        let serves = |node: &&Candidate<'_>| !node.draining && node.health <= Health::Shaky;
+        let best = nodes.iter().filter(serves).map(|node| node.health).min();
         let was = nodes.iter().find(|node| node.id == NodeId([current; 16]));
-        let now = keep_or_choose(meeting(n), &nodes, "eu", Some(NodeId([current; 16])));
+        let now = keep_or_choose(meeting(n), &nodes, "eu", Some(NodeId([current; 16])), 1);
         let now = now.map(|id| nodes.iter().find(|node| node.id == id).unwrap());
         match (was, nodes.iter().find(is_sound)) {
             (Some(was), _) if is_sound(&was) => prop_assert_eq!(now, Some(was)),
+            (Some(was), _) if matches!(was.health, Health::Shaky | Health::Cut) && !was.draining => {
+                prop_assert_eq!(now, Some(was), "it is waited for");
+            }
             (_, Some(_)) => prop_assert!(is_sound(&now.unwrap())),
+            (Some(was), None) if serves(&was) && Some(was.health) == best => {
+                prop_assert_eq!(now, Some(was));
+            }
+            (_, None) if best.is_some() => {
+                prop_assert!(serves(&now.unwrap()), "some of it beats nothing");
+                prop_assert_eq!(Some(now.unwrap().health), best);
+            }
             (Some(was), None) => prop_assert_eq!(now, Some(was), "a poor one beats none"),
             (None, None) => prop_assert_eq!(now.is_some(), !nodes.is_empty()),
         }
         // What was chosen is kept, looked at again.
-        let again = keep_or_choose(meeting(n), &nodes, "eu", now.map(|node| node.id));
+        let again = keep_or_choose(meeting(n), &nodes, "eu", now.map(|node| node.id), 1);
         prop_assert_eq!(again, now.map(|node| node.id));
     }
 

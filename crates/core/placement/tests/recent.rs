@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use darktower_placement::{Candidate, Recent, rank};
+use darktower_placement::{Candidate, Health, Recent, rank};
 use darktower_wire::ids::{MeetingId, NodeId};
 
 const EU: &str = "eu";
@@ -15,7 +15,7 @@ fn nodes(count: u8, capacity: u32) -> Vec<Candidate<'static>> {
         capacity,
         load: 0,
         draining: false,
-        suspect: false,
+        health: Health::Sound,
     };
     (1..=count).map(node).collect()
 }

@@ -3,30 +3,102 @@
 use std::time::Duration;
 
 use darktower_placement::{
-    Again, Candidate, RETRY, SILENT, View, Watch, ask_in_order, others, rank,
+    Again, CALL_WITHIN, Candidate, End, HEARTBEAT, Health, LEAVE_AFTER, RETRY, SILENT, View, Watch,
+    ask_in_order, others, rank,
 };
 use darktower_wire::ids::{MeetingId, NodeId};
 
 const MS: Duration = Duration::from_millis(1);
 
+fn again(after: Duration, is_worse: bool) -> Again {
+    Again { after, is_worse }
+}
+
+/// Answers its heartbeats for so long; whether it was well again meanwhile.
+fn answers(watch: &mut Watch, now: &mut Duration, time: Duration) -> bool {
+    let end = *now + time;
+    let mut is_well = false;
+    while *now < end {
+        *now += HEARTBEAT;
+        is_well |= watch.heard(*now);
+    }
+    is_well
+}
+
 #[test]
 fn a_call_that_broke_is_made_again_at_once_and_one_not_taken_makes_suspect() {
+    for end in [End::Silent, End::Refused] {
+        let mut watch = Watch::default();
+        watch.taken(MS);
+        watch.heard(10 * MS);
+        assert!(!watch.is_silent(10 * MS + SILENT));
+        assert!(watch.is_silent(11 * MS + SILENT));
+        assert_eq!(watch.ended(20 * MS, end), again(Duration::ZERO, false));
+        assert_eq!(watch.health(), Health::Sound);
+        assert_eq!(watch.ended(20 * MS, end), again(RETRY, true));
+        assert_eq!(watch.health(), Health::Silent);
+        assert_eq!(watch.ended(30 * MS, end), again(RETRY, false), "said once");
+        watch.taken(40 * MS);
+        assert_eq!(watch.health(), Health::Shaky);
+    }
+}
+
+#[test]
+fn one_that_is_not_to_be_reached_and_forwards_gets_nothing_new_and_is_left_within_three_seconds() {
     let mut watch = Watch::default();
     watch.taken(MS);
-    watch.heard(10 * MS);
-    assert!(!watch.is_silent(10 * MS + SILENT));
-    assert!(watch.is_silent(11 * MS + SILENT));
-    let again = |after, is_newly_suspect| Again {
-        after,
-        is_newly_suspect,
-    };
-    assert_eq!(watch.ended(), again(Duration::ZERO, false));
-    assert!(!watch.is_suspect());
-    assert_eq!(watch.ended(), again(RETRY, true));
-    assert!(watch.is_suspect());
-    assert_eq!(watch.ended(), again(RETRY, false), "said once");
-    watch.taken(20 * MS);
-    assert!(!watch.is_suspect());
+    watch.heard(MS);
+    watch.ended(SILENT, End::Silent);
+    let mut now = SILENT;
+    let mut left = None;
+    while left.is_none() && now < Duration::from_secs(5) {
+        now += CALL_WITHIN;
+        watch.forwarded(now - HEARTBEAT);
+        let again = watch.ended(now, End::Silent);
+        match watch.health() {
+            Health::Silent => left = Some(now),
+            health => assert_eq!((health, now < LEAVE_AFTER), (Health::Cut, true)),
+        }
+        now += again.after;
+    }
+    assert!(left.is_some_and(|left| left < Duration::from_secs(3)));
+    // That media comes does not bring it back.
+    watch.forwarded(now);
+    watch.ended(now, End::Silent);
+    assert_eq!(watch.health(), Health::Silent);
+}
+
+#[test]
+fn one_that_is_dead_is_left_at_once_whatever_it_did_before() {
+    // Its machine said so ...
+    let mut watch = Watch::default();
+    watch.taken(MS);
+    watch.forwarded(50 * MS);
+    watch.ended(60 * MS, End::Refused);
+    watch.ended(60 * MS, End::Refused);
+    assert_eq!(watch.health(), Health::Silent);
+    // ... or it stands still, and its media with it.
+    let mut watch = Watch::default();
+    watch.taken(MS);
+    watch.forwarded(50 * MS);
+    watch.ended(MS + SILENT, End::Silent);
+    watch.ended(MS + SILENT + CALL_WITHIN, End::Silent);
+    assert_eq!(watch.health(), Health::Silent);
+}
+
+#[test]
+fn one_that_answers_again_gets_something_new_after_a_while_and_later_each_time() {
+    let (mut watch, mut now) = (Watch::default(), Duration::from_secs(1));
+    for wait_s in [5, 10, 20, 40, 40] {
+        watch.ended(now, End::Silent);
+        watch.ended(now, End::Silent);
+        watch.taken(now);
+        let before = Duration::from_millis(wait_s * 1000 - 200);
+        assert!(!answers(&mut watch, &mut now, before), "{wait_s}");
+        assert_eq!(watch.health(), Health::Shaky);
+        assert!(answers(&mut watch, &mut now, 1000 * MS), "{wait_s}");
+        assert_eq!(watch.health(), Health::Sound);
+    }
 }
 
 #[test]
@@ -50,7 +122,7 @@ fn node(n: u8) -> Candidate<'static> {
         capacity: 100,
         load: 0,
         draining: false,
-        suspect: false,
+        health: Health::Sound,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use darktower_placement::{Candidate, View};
+use darktower_placement::{Candidate, Health, View};
 use darktower_store::{Error, Node, StateStore, Topic, Wakes};
 use darktower_wire::ids::NodeId;
 use tokio::sync::watch;
@@ -12,15 +12,15 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-/// A node as placement weighs it: by what it says of itself, and `suspect` as the caller knows it.
-pub fn candidate(node: &Node, suspect: bool) -> Candidate<'_> {
+/// A node as placement weighs it: by what it says of itself, and `health` as the caller knows it.
+pub fn candidate(node: &Node, health: Health) -> Candidate<'_> {
     Candidate {
         id: node.id,
         region: &node.region,
         capacity: node.capacity,
         load: node.load,
         draining: node.draining,
-        suspect,
+        health,
     }
 }
 

@@ -8,7 +8,7 @@ use darktower_cluster::grpc::{self, Channels};
 use darktower_cluster::rpc;
 use darktower_cluster::rpc::meeting_controller_client::MeetingControllerClient;
 use darktower_cluster::trace::TraceContext;
-use darktower_placement::{Candidate, Recent};
+use darktower_placement::{Candidate, Health, Recent};
 use darktower_store::database::Meeting;
 use darktower_store::{Node, Service, StateStore};
 use darktower_wire::Code;
@@ -190,7 +190,10 @@ impl Controllers {
         };
         let mut nodes: Vec<Node> = self.nodes.borrow().iter().cloned().collect();
         nodes.retain(|node| node.service == Service::Meeting);
-        let mut candidates: Vec<_> = nodes.iter().map(|node| candidate(node, false)).collect();
+        let mut candidates: Vec<_> = nodes
+            .iter()
+            .map(|node| candidate(node, Health::Sound))
+            .collect();
         self.sent.count_in(&mut candidates);
         let asked = darktower_placement::ask_in_order(meeting, &candidates, owner, &self.region);
         let asked = asked

@@ -33,7 +33,7 @@ mod timers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -59,6 +59,8 @@ use shard::{Message, Shard};
 /// The path of media sessions.
 pub const PATH: &str = "/v1/media";
 
+/// Who was refused for want of room comes again after 7 s at most.
+const COMES_AGAIN: Duration = Duration::from_secs(8);
 /// How often the node's entry in the registry is brought up to date.
 const UPKEEP: Duration = Duration::from_secs(1);
 
@@ -128,6 +130,8 @@ struct Shared {
     /// Sessions, from the request until the peer was told of the end.
     sessions: watch::Sender<usize>,
     meetings: AtomicUsize,
+    /// When somebody was last refused because it is full, in milliseconds since the origin; 0: never.
+    crowded: AtomicU64,
     /// Tell participants to go elsewhere.
     draining: CancellationToken,
     /// Close everything.
@@ -141,6 +145,23 @@ impl Shared {
 
     fn sessions(&self) -> usize {
         *self.sessions.borrow()
+    }
+
+    /// Somebody is refused because it is full.
+    fn refused_for_room(&self) {
+        let now = self.origin.elapsed().as_millis().max(1);
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.crowded.store(now, Ordering::Relaxed);
+    }
+
+    /// Sessions; more than it takes while somebody who was refused comes again and again.
+    fn load(&self) -> u32 {
+        let sessions = u32::try_from(self.sessions()).unwrap_or(u32::MAX);
+        let crowded = Duration::from_millis(self.crowded.load(Ordering::Relaxed));
+        match !crowded.is_zero() && self.origin.elapsed() < crowded + COMES_AGAIN {
+            true => self.config.capacity.saturating_add(1),
+            false => sessions.min(self.config.capacity),
+        }
     }
 
     fn came(&self) {
@@ -192,6 +213,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         runtime: Handle::current(),
         sessions: watch::Sender::new(0),
         meetings: AtomicUsize::new(0),
+        crowded: AtomicU64::new(0),
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
     });
@@ -260,7 +282,7 @@ async fn upkeep(shared: Arc<Shared>, registration: Arc<Registration>, certs: Cer
             _ = every.tick() => {}
         }
         registration.update(|node| {
-            node.load = u32::try_from(shared.sessions()).unwrap_or(u32::MAX);
+            node.load = shared.load();
             node.certificate_sha256 = hashes(&certs);
             node.draining = shared.draining.is_cancelled();
         });

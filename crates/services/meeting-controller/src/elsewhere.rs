@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use darktower_cluster::candidate;
+use darktower_placement::Health;
 use darktower_store::{Node, Service};
 use darktower_wire::ids::{MeetingId, NodeId};
 use darktower_wire::signal::{self, Controller};
@@ -15,7 +16,9 @@ pub(crate) fn list(
     goes: bool,
 ) -> Vec<Controller> {
     let controllers = nodes.iter().filter(|node| node.service == Service::Meeting);
-    let candidates: Vec<_> = controllers.map(|node| candidate(node, false)).collect();
+    let candidates: Vec<_> = controllers
+        .map(|node| candidate(node, Health::Sound))
+        .collect();
     let ranked = darktower_placement::others(meeting, &candidates, own, region, goes);
     ranked
         .into_iter()

@@ -1,7 +1,6 @@
 //! The media handlers: one long call to each, for all meetings that are on it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +8,9 @@ use bytes::Bytes;
 use darktower_cluster::rpc::media_handler_client::MediaHandlerClient;
 use darktower_cluster::rpc::{self, MediaCommand, MediaEvent, media_command, media_event};
 use darktower_cluster::trace::TraceContext;
-use darktower_cluster::{Trust, candidate, grpc};
+use darktower_cluster::{candidate, grpc};
 use darktower_meeting::meeting::MediaOrder;
-use darktower_placement::{CALL_WITHIN, Candidate, HEARTBEAT, Recent, SILENT, Watch};
+use darktower_placement::{CALL_WITHIN, Candidate, End, HEARTBEAT, Health, Recent, SILENT, Watch};
 use darktower_store::{Node, Service};
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 use darktower_wire::signal::Layer;
@@ -47,22 +46,23 @@ struct Inner {
     watch: Mutex<Watch>,
     /// Of the watch's time.
     origin: Instant,
-    /// No media comes through it.
-    deaf: AtomicBool,
+    /// How media comes through it.
+    media: Mutex<Health>,
 }
 
 impl Handlers {
-    /// Whether calls to this node fail, or no media comes through it.
-    pub(crate) fn is_suspect(&self, node: NodeId) -> bool {
+    /// How calls to this node and media through it do.
+    pub(crate) fn health(&self, node: NodeId) -> Health {
         let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let link = links.get(&node).filter(|link| !link.0.gone.is_cancelled());
-        link.is_some_and(Link::is_of_no_use)
+        link.map_or(Health::Sound, Link::health)
     }
 
-    /// One that was of no use is well again: meetings on others that are of none may go there.
+    /// One is better than it was: meetings on those that are not well may go there.
     pub(crate) fn look_again(&self) {
         let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        for link in links.values().filter(|link| link.is_of_no_use()) {
+        let ailing = |link: &&Link| link.health() != Health::Sound;
+        for link in links.values().filter(ailing) {
             link.tell(|| Event::Look);
         }
     }
@@ -72,15 +72,19 @@ impl Handlers {
     pub(crate) fn candidates<'a>(&self, now: Duration, nodes: &'a [Node]) -> Vec<Candidate<'a>> {
         let handlers = nodes.iter().filter(|node| node.service == Service::Media);
         let mut candidates: Vec<_> = handlers
-            .map(|node| candidate(node, self.is_suspect(node.id)))
+            .map(|node| candidate(node, self.health(node.id)))
             .collect();
         self.recent().count_in(now, &mut candidates);
         candidates
     }
 
-    /// A meeting is on this handler from now on.
-    pub(crate) fn placed(&self, now: Duration, node: NodeId) {
-        self.recent().meeting(now, node);
+    /// A meeting of so many participants is on this handler from now on.
+    pub(crate) fn placed(&self, now: Duration, node: NodeId, size: u32) {
+        let mut recent = self.recent();
+        if size == 0 {
+            recent.meeting(now, node);
+        }
+        (0..size).for_each(|_| recent.join(now, node));
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -104,7 +108,7 @@ impl Handlers {
             gone: CancellationToken::new(),
             watch: Mutex::default(),
             origin: shared.origin,
-            deaf: AtomicBool::new(false),
+            media: Mutex::default(),
         }));
         links.retain(|_, link| !link.0.gone.is_cancelled());
         links.insert(node.id, link.clone());
@@ -182,15 +186,21 @@ impl Link {
                 break;
             }
             let called = tokio::select! {
-                called = self.call(&shared.trust, &url, &mut to_say) => called,
+                called = self.call(&shared, &url, &mut to_say) => called,
                 () = shared.stopping.cancelled() => break,
             };
+            let end = called
+                .as_ref()
+                .map_or_else(CallError::end, |()| End::Refused);
             if let Err(error) = called {
                 tracing::info!(handler = %node, %error, "the call to a media handler ended");
             }
-            let again = self.watch().ended();
-            if again.is_newly_suspect {
-                tracing::warn!(handler = %node, "a media handler does not answer");
+            let (again, health) = {
+                let mut watch = self.watch();
+                (watch.ended(self.now(), end), watch.health())
+            };
+            if again.is_worse {
+                tracing::warn!(handler = %node, ?health, "a media handler does not answer");
                 self.tell(|| Event::Look);
             }
             if again.after.is_zero() {
@@ -212,27 +222,30 @@ impl Link {
 
     async fn call(
         &self,
-        trust: &Trust,
+        shared: &Shared,
         url: &str,
         to_say: &mut mpsc::Receiver<MediaCommand>,
     ) -> Result<(), CallError> {
-        let channel = grpc::connect_lazy_to(trust, url)?;
+        let channel = grpc::connect_lazy_to(&shared.trust, url)?;
         let (commands, stream) = mpsc::channel(64);
         let mut client = MediaHandlerClient::new(channel);
         let call = client.control(ReceiverStream::new(stream));
         let answer = timeout(CALL_WITHIN, call).await;
         let mut events = answer.map_err(|_| CallError::NotTaken)??.into_inner();
-        self.watch().taken(self.now());
+        if self.watch().taken(self.now()) {
+            shared.handlers.look_again();
+        }
         tracing::info!(handler = %self.0.node, "a media handler is there");
         measure::handler(true);
         self.ask_for_everything();
-        let outcome = self.talk(&commands, to_say, &mut events).await;
+        let outcome = self.talk(shared, &commands, to_say, &mut events).await;
         measure::handler(false);
         outcome
     }
 
     async fn talk(
         &self,
+        shared: &Shared,
         commands: &mpsc::Sender<MediaCommand>,
         to_say: &mut mpsc::Receiver<MediaCommand>,
         events: &mut tonic::Streaming<MediaEvent>,
@@ -244,7 +257,10 @@ impl Link {
             let command = tokio::select! {
                 biased;
                 event = events.next() => {
-                    self.watch().heard(self.now());
+                    if self.watch().heard(self.now()) {
+                        tracing::info!(handler = %self.0.node, "a media handler answers again");
+                        shared.handlers.look_again();
+                    }
                     match event {
                         Some(event) => self.event(event.map_err(CallError::Broke)?).await,
                         None => return Err(CallError::Ended),
@@ -292,16 +308,26 @@ impl Link {
         }
     }
 
-    fn is_of_no_use(&self) -> bool {
-        self.watch().is_suspect() || self.0.deaf.load(Ordering::Relaxed)
+    fn health(&self) -> Health {
+        let media = *self.media();
+        self.watch().health().max(media)
     }
 
-    /// Whether media comes through it, as the probe finds; told to the meetings on it where that has changed.
-    pub(crate) fn set_deaf(&self, deaf: bool) {
-        self.0.deaf.store(deaf, Ordering::Relaxed);
-        if deaf {
+    /// Media came through it.
+    pub(crate) fn forwarded(&self) {
+        self.watch().forwarded(self.now());
+    }
+
+    /// How media comes through it now, as the probe finds; told to the meetings on it where that is worse than before.
+    pub(crate) fn set_media(&self, health: Health) {
+        let before = std::mem::replace(&mut *self.media(), health);
+        if health > before {
             self.tell(|| Event::Look);
         }
+    }
+
+    fn media(&self) -> MutexGuard<'_, Health> {
+        self.0.media.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All meetings here say everything; a busy one's inbox is waited for, but
@@ -353,6 +379,16 @@ enum CallError {
     Ended,
     #[error("the call broke: {0}")]
     Broke(tonic::Status),
+}
+
+impl CallError {
+    /// What that says of the handler.
+    fn end(&self) -> End {
+        match self {
+            Self::NotTaken | Self::Silent => End::Silent,
+            Self::Url(_) | Self::Status(_) | Self::Ended | Self::Broke(_) => End::Refused,
+        }
+    }
 }
 
 fn command(

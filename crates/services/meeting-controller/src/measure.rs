@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use darktower_placement::Health;
 use darktower_wire::Code;
 use metrics::{counter, gauge, histogram};
 
@@ -28,13 +29,15 @@ pub(crate) fn refused(what: &'static str, code: Code) {
     counter!("darktower_meeting_refused_total", "what" => what, "code" => code.name()).increment(1);
 }
 
-/// No media comes through a handler, or again.
-pub(crate) fn deaf(deaf: bool) {
-    let gauge = gauge!("darktower_meeting_handlers_deaf");
-    match deaf {
-        true => gauge.increment(1.0),
-        false => gauge.decrement(1.0),
-    }
+/// Media comes through a handler otherwise than before.
+pub(crate) fn media(before: Health, now: Health) {
+    let change = |health, by: f64| match health {
+        Health::Sound | Health::Shaky | Health::Cut => {}
+        Health::Lossy => gauge!("darktower_meeting_handlers_lossy").increment(by),
+        Health::Silent => gauge!("darktower_meeting_handlers_deaf").increment(by),
+    };
+    change(before, -1.0);
+    change(now, 1.0);
 }
 
 /// A session ended.

@@ -1,5 +1,5 @@
-//! Whether media comes through the handlers: on each, a meeting of two that nobody sees, of whom one sends the other a
-//! datagram and a stream every second. What that means is `darktower_placement::Plane`'s to say.
+//! Whether media comes through the handlers, and how much of it: on each, a meeting of two that nobody sees, of whom one
+//! sends the other datagrams, and a stream every second. When, and what comes of it, is `darktower_placement::Plane`'s to say.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use darktower_cluster::random_bytes;
 use darktower_cluster::trace::TraceContext;
 use darktower_meeting::meeting::MediaOrder;
 use darktower_net::{Client, Fingerprint, RecvStream, ServerTrust, Session, Tuning, Url};
-use darktower_placement::{PROBE_EVERY, Plane, Way};
+use darktower_placement::{Health, Plane, Probe, Way};
 use darktower_store::{Node, Service};
 use darktower_wire::datagram::Datagram;
 use darktower_wire::framing;
@@ -23,7 +23,7 @@ use darktower_wire::signal::Layer;
 use ring::digest::{SHA256, digest};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use crate::elsewhere::reachable;
 use crate::handlers::Link;
@@ -40,6 +40,8 @@ const PICTURE: TrackId = TrackId(2);
 const PAYLOAD: [u8; 32] = *b"a probe: nobody sealed this text";
 /// Until both sessions are open; a later probe tries again.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
+/// What is sent before is heard, and how it comes late.
+const READ_WITHIN: Duration = Duration::from_secs(1);
 /// A stream that does not open by then does not count as sent.
 const SEND_WITHIN: Duration = Duration::from_millis(200);
 
@@ -84,15 +86,15 @@ async fn probe(shared: Arc<Shared>, node: Node) -> NodeId {
     let (events, inbox) = mpsc::channel(8);
     let link = shared.handlers.link(&shared, &node);
     link.enter(meeting, events);
-    let probe = Probe {
+    let prober = Prober {
         shared,
         id,
         meeting,
         tickets,
         link,
     };
-    probe.run(inbox).await;
-    probe.link.leave(meeting);
+    prober.run(inbox).await;
+    prober.link.leave(meeting);
     id
 }
 
@@ -100,7 +102,7 @@ fn tickets() -> Result<[[u8; 32]; 2], darktower_cluster::NoRandomness> {
     Ok([random_bytes()?, random_bytes()?])
 }
 
-struct Probe {
+struct Prober {
     shared: Arc<Shared>,
     id: NodeId,
     meeting: MeetingId,
@@ -108,13 +110,11 @@ struct Probe {
     link: Link,
 }
 
-impl Probe {
+impl Prober {
     async fn run(&self, mut inbox: mpsc::Receiver<Event>) {
         let mut nodes = self.shared.nodes.clone();
-        let mut ticks = tokio::time::interval(PROBE_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (back, mut heard) = mpsc::channel(64);
-        let (mut plane, mut number, mut told) = (Plane::default(), 0, false);
+        let (mut plane, mut told) = (Plane::default(), Health::Sound);
         let (mut pair, mut opening) = (None::<Pair>, JoinSet::new());
         loop {
             let until = plane.deadline().map(|at| self.shared.origin + at);
@@ -132,7 +132,10 @@ impl Probe {
                 // What has come back counts before the time that it took.
                 biased;
                 () = self.shared.stopping.cancelled() => return,
-                Some((way, number)) = heard.recv() => plane.heard(self.shared.now(), way, number),
+                Some((way, number)) = heard.recv() => {
+                    plane.heard(self.shared.now(), way, number);
+                    self.link.forwarded();
+                }
                 changed = nodes.changed() => {
                     let seen = nodes.borrow_and_update().clone();
                     if changed.is_err() || !is_here(&seen) {
@@ -152,37 +155,46 @@ impl Probe {
                 },
                 Some(opened) = opening.join_next() => {
                     pair = opened.ok().flatten();
-                    if let Some(it) = &pair && !it.send(number).await {
-                        pair = None;
-                    }
+                    plane.opened(self.shared.now());
                 }
-                _ = ticks.tick() => {
-                    number += 1;
-                    plane.sent(self.shared.now(), number);
-                    if let Some(it) = &pair && !it.send(number).await {
+                () = sleep_until(self.shared.origin + plane.due()) => {
+                    let probe = plane.probe(self.shared.now());
+                    if let Some(it) = &pair && !it.send(probe).await {
                         pair = None;
                     }
-                    if pair.is_none() && opening.is_empty() {
+                    if pair.is_none() && probe.stream && opening.is_empty() {
                         opening.spawn(Pair::open(self.doors(), back.clone()));
                     }
                 }
                 () = late => plane.review(self.shared.now()),
             }
-            if plane.is_deaf() != told {
-                told = plane.is_deaf();
-                if told {
+            let health = plane.health();
+            if health != told {
+                if health == Health::Silent {
                     // Its sessions may be what does not work.
                     pair = None;
-                    tracing::warn!(handler = %self.id, "no media comes through a media handler");
-                } else {
-                    tracing::info!(handler = %self.id, "media comes through a media handler again");
                 }
-                measure::deaf(told);
-                self.link.set_deaf(told);
-                if !told {
-                    self.shared.handlers.look_again();
-                }
+                self.tell(told, health);
+                told = health;
             }
+        }
+    }
+
+    fn tell(&self, before: Health, now: Health) {
+        let handler = self.id;
+        match now {
+            Health::Sound => tracing::info!(%handler, "media comes through a media handler again"),
+            Health::Lossy => {
+                tracing::warn!(%handler, "much is lost on the way through a media handler")
+            }
+            _ => {
+                tracing::warn!(%handler, "no media comes through a media handler")
+            }
+        }
+        measure::media(before, now);
+        self.link.set_media(now);
+        if now < before {
+            self.shared.handlers.look_again();
         }
     }
 
@@ -222,7 +234,7 @@ impl Probe {
         let url = reachable(&node.public_url, host.host_str()?);
         let door = |ticket: &[u8; 32]| {
             let ticket = URL_SAFE_NO_PAD.encode(ticket);
-            Url::parse(&format!("{url}?ticket={ticket}")).ok()
+            Url::parse(&format!("{url}?ticket={ticket}&probe=1")).ok()
         };
         let trust = match &node.certificate_sha256[..] {
             [] => ServerTrust::System,
@@ -267,16 +279,21 @@ impl Pair {
         timeout(OPEN_WITHIN, opening).await.ok().flatten()
     }
 
-    /// Sends the probe both ways; false where that cannot be.
-    async fn send(&self, number: u64) -> bool {
-        let sound = frame(SOUND, 0, number);
-        let picture = frame(PICTURE, number, 0);
+    /// Sends the probe by its ways; false where that cannot be.
+    async fn send(&self, probe: Probe) -> bool {
+        let sound = frame(SOUND, 0, probe.number);
+        if self.sender.send_datagram(sound).is_err() {
+            return false;
+        }
+        if !probe.stream {
+            return true;
+        }
+        let picture = frame(PICTURE, probe.number, 0);
         let mut group = BytesMut::new();
         group.extend_from_slice(&[STREAM_GROUP]);
         put_entry_length(&mut group, picture.len());
         group.extend_from_slice(&picture);
         let sent = async {
-            self.sender.send_datagram(sound).ok()?;
             let mut stream = self.sender.open_uni().await.ok()?;
             stream.write(group.freeze()).await.ok()?;
             stream.finish().ok()
@@ -323,14 +340,13 @@ async fn hear_datagrams(session: Session, heard: Heard) {
         let Ok(datagram) = Datagram::parse(bytes) else {
             continue;
         };
-        for frame in datagram.into_frames() {
-            if heard
-                .send((Way::Datagram, frame.header.frame))
-                .await
-                .is_err()
-            {
-                return;
-            }
+        // The newest says which datagram came; others repeat what was lost, as sound does.
+        let Some(frame) = datagram.into_frames().next() else {
+            continue;
+        };
+        let number = frame.header.frame;
+        if heard.send((Way::Datagram, number)).await.is_err() {
+            return;
         }
     }
 }
@@ -353,7 +369,7 @@ async fn group_of(mut stream: RecvStream) -> Option<u64> {
         if let Some(frame) = decoder.next_frame().ok()? {
             return Some(frame.header.group);
         }
-        let chunk = timeout(PROBE_EVERY, stream.read_chunk()).await.ok()?;
+        let chunk = timeout(READ_WITHIN, stream.read_chunk()).await.ok()?;
         decoder.push(&chunk.ok()??);
     }
 }

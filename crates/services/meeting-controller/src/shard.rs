@@ -7,10 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use darktower_cluster::trace::TraceContext;
 use darktower_meeting::Meeting;
-use darktower_meeting::meeting::{
-    Credential, Entropy, Handler, Input, MediaOrder, Output, SessionId,
-};
-use darktower_placement::{Logged, Renewal, Tenure};
+use darktower_meeting::meeting::{Credential, Entropy, Input, MediaOrder, Output, SessionId};
+use darktower_placement::{Logged, Renewal, Room, Tenure};
 use darktower_store::{Node, Written};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, NodeId, ParticipantId};
@@ -25,6 +23,8 @@ use tracing::Instrument;
 use crate::handlers::Link;
 use crate::session::Outgoing;
 use crate::{Shared, elsewhere, measure};
+
+mod place;
 
 /// Renewing the lease may take so long: participants' pings wait meanwhile, and a store that hangs must not make
 /// them think that their controller is gone.
@@ -90,6 +90,7 @@ struct Shard {
     events: mpsc::WeakSender<Event>,
     outlets: BTreeMap<SessionId, Outlet>,
     handler: Option<(NodeId, Link)>,
+    room: Room,
     /// Of the message at hand.
     trace: TraceContext,
     /// There is another controller that takes meetings.
@@ -128,6 +129,7 @@ pub(crate) fn spawn(
         events,
         outlets: BTreeMap::new(),
         handler: None,
+        room: Room::default(),
         trace: TraceContext::root(),
         can_move: false,
         over: None,
@@ -153,7 +155,12 @@ impl Shard {
                     None => self.over = Some(Over::Drained),
                 },
                 () = sleep_until(wait) => self.handle(Input::Tick).await,
-                _ = renew.tick() => self.renew().await,
+                _ = renew.tick() => {
+                    self.renew().await;
+                    let seen = self.shared.nodes.borrow().clone();
+                    self.place(&seen);
+                    self.perform().await;
+                }
                 changed = nodes.changed() => match changed {
                     Ok(()) => {
                         let seen = nodes.borrow_and_update().clone();
@@ -483,46 +490,6 @@ impl Shard {
                 Output::Persist(_) | Output::Media(_) | Output::Over { .. } => {}
             }
         }
-    }
-
-    /// Keeps the meeting on a handler that is there.
-    fn place(&mut self, nodes: &[Node]) {
-        let candidates = self.shared.handlers.candidates(self.shared.now(), nodes);
-        let region = &self.shared.config.region;
-        let present = self.handler.as_ref().map(|(id, _)| *id);
-        // A meeting that was taken over stays where its frames flow.
-        let current = present.or(self.meeting.handler_node());
-        let best = darktower_placement::keep_or_choose(self.id, &candidates, region, current);
-        if best.is_some() && best == present {
-            return;
-        }
-        let chosen = best.and_then(|id| nodes.iter().find(|node| node.id == id));
-        let Some(events) = self.events.upgrade() else {
-            return;
-        };
-        if let Some((_, former)) = self.handler.take() {
-            former.leave(self.id);
-        }
-        let assignment = chosen.map(|node| {
-            tracing::info!(handler = %node.id, "meeting placed");
-            self.shared.handlers.placed(self.shared.now(), node.id);
-            let link = self.shared.handlers.link(&self.shared, node);
-            link.enter(self.id, events);
-            self.handler = Some((node.id, link));
-            let assignment = signal::MediaAssignment {
-                url: node.public_url.clone(),
-                certificate_sha256: node
-                    .certificate_sha256
-                    .iter()
-                    .map(|hash| Bytes::copy_from_slice(hash))
-                    .collect(),
-                ticket: Bytes::new(),
-            };
-            let node = node.id;
-            Handler { node, assignment }
-        });
-        self.meeting
-            .handle(self.shared.now(), Input::Handler(assignment));
     }
 
     async fn tell_handler(&mut self, order: MediaOrder) {

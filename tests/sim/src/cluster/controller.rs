@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use darktower_link::Random;
 use darktower_meeting::meeting::{self, Entropy, Input};
-use darktower_placement::{Answer as Said, Candidate, View, keep_or_choose, others};
+use darktower_placement::{Answer as Said, Candidate, Health, View, keep_or_choose, others};
 use darktower_wire::Code;
 use darktower_wire::framing::{Decoder, MAX_SIGNAL};
 use darktower_wire::ids::{MeetingId, NodeId};
@@ -355,7 +355,7 @@ impl Controller {
     fn others(&self, meeting: MeetingId, goes: bool) -> Vec<signal::Controller> {
         let nodes = self.nodes().iter();
         let all = nodes.filter(|node| matches!(Place::of(node.id), Place::Controller(_)));
-        let all: Vec<_> = all.map(|node| candidate(node, false)).collect();
+        let all: Vec<_> = all.map(|node| candidate(node, Health::Sound)).collect();
         let ids = others(meeting, &all, self.node(), "", goes);
         ids.into_iter().map(controller).collect()
     }
@@ -369,7 +369,7 @@ impl Controller {
         let handlers = self.nodes().iter();
         let handlers = handlers.filter(|node| matches!(Place::of(node.id), Place::Handler(_)));
         let candidates: Vec<_> = handlers
-            .map(|node| candidate(node, self.links.is_suspect(node.id)))
+            .map(|node| candidate(node, self.links.health(node.id)))
             .collect();
         let Some(shard) = self.shards.get_mut(&at) else {
             return;
@@ -380,7 +380,7 @@ impl Controller {
         shard.meeting.handle(now, Input::Elsewhere(others));
         let present = shard.handler;
         let current = present.or(shard.meeting.handler_node());
-        let best = keep_or_choose(meeting, &candidates, "", current);
+        let best = keep_or_choose(meeting, &candidates, "", current, 0);
         if best.is_some() && best == present {
             return;
         }
@@ -402,14 +402,14 @@ impl Controller {
     }
 }
 
-fn candidate(node: &Node, suspect: bool) -> Candidate<'static> {
+fn candidate(node: &Node, health: Health) -> Candidate<'static> {
     Candidate {
         id: node.id,
         region: "",
         capacity: 0,
         load: 0,
         draining: node.draining,
-        suspect,
+        health,
     }
 }
 

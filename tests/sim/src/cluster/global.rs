@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use darktower_placement::{Candidate, ask_in_order};
+use darktower_placement::{Candidate, Health, ask_in_order};
 use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, NodeId};
 
@@ -91,7 +91,7 @@ impl Global {
                                 capacity: 0,
                                 load: 0,
                                 draining: node.draining,
-                                suspect: false,
+                                health: Health::Sound,
                             })
                             .collect();
                         entry.left =

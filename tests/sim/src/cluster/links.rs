@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use darktower_media::forwarder::Command;
-use darktower_placement::{CALL_WITHIN, HEARTBEAT, Watch};
+use darktower_placement::{CALL_WITHIN, End, HEARTBEAT, Health, Watch};
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 
 use super::messages::{Message, Out, Place};
@@ -39,10 +39,9 @@ impl Links {
         }
     }
 
-    pub(super) fn is_suspect(&self, node: NodeId) -> bool {
-        self.links
-            .get(&node)
-            .is_some_and(|link| link.watch.is_suspect())
+    pub(super) fn health(&self, node: NodeId) -> Health {
+        let link = self.links.get(&node);
+        link.map_or(Health::Sound, |link| link.watch.health())
     }
 
     pub(super) fn enter(&mut self, now: Duration, node: NodeId, meeting: MeetingId, shard: u64) {
@@ -109,11 +108,13 @@ impl Links {
                     link.stage = Stage::Calling { call, until };
                     out.send(place, Message::Call(call));
                 }
-                Stage::Calling { until, .. } if until <= now => told.extend(ended(now, link)),
+                Stage::Calling { until, .. } if until <= now => {
+                    told.extend(ended(now, link, End::Silent))
+                }
                 Stage::Up { call, beat_at } if beat_at <= now => {
                     if link.watch.is_silent(now) {
                         out.send(place, Message::Ended(call));
-                        told.extend(ended(now, link));
+                        told.extend(ended(now, link, End::Silent));
                     } else {
                         let beat_at = now + HEARTBEAT;
                         link.stage = Stage::Up { call, beat_at };
@@ -131,7 +132,7 @@ impl Links {
         let mut links = self.links.values_mut();
         let is_it = |link: &&mut Link| matches!(link.stage, Stage::Calling { call: mine, .. } if mine == call);
         let link = links.find(is_it)?;
-        Some(ended(now, link))
+        Some(ended(now, link, End::Refused))
     }
 
     pub(super) fn take(&mut self, now: Duration, message: &Message) -> Vec<(u64, Event)> {
@@ -149,30 +150,44 @@ impl Links {
         };
         match message {
             Message::Taken(_) => {
-                link.watch.taken(now);
+                let is_better = link.watch.taken(now);
                 link.stage = Stage::Up { call, beat_at: now };
                 let all = link.meetings.values();
-                return all.map(|shard| (*shard, Event::Sync(*node))).collect();
+                let sync = all.map(|shard| (*shard, Event::Sync(*node)));
+                let mut told: Vec<_> = sync.collect();
+                if is_better {
+                    told.extend(self.look_again());
+                }
+                return told;
             }
-            Message::Ended(_) => return ended(now, link),
+            Message::Ended(_) => return ended(now, link, End::Refused),
             Message::FenceRefused(_, meeting) => {
-                link.watch.heard(now);
+                let _is_well = link.watch.heard(now);
                 let shard = link.meetings.get(meeting).copied();
                 return shard
                     .map(|shard| (shard, Event::Fenced))
                     .into_iter()
                     .collect();
             }
-            _ => link.watch.heard(now),
+            _ if link.watch.heard(now) => return self.look_again(),
+            _ => {}
         }
         Vec::new()
     }
+
+    /// One is well again: meetings on those that are not may go there.
+    fn look_again(&self) -> Vec<(u64, Event)> {
+        let ailing = self.links.values();
+        let ailing = ailing.filter(|link| link.watch.health() != Health::Sound);
+        let meetings = ailing.flat_map(|link| link.meetings.values());
+        meetings.map(|shard| (*shard, Event::Look)).collect()
+    }
 }
 
-fn ended(now: Duration, link: &mut Link) -> Vec<(u64, Event)> {
-    let again = link.watch.ended();
+fn ended(now: Duration, link: &mut Link, end: End) -> Vec<(u64, Event)> {
+    let again = link.watch.ended(now, end);
     link.stage = Stage::Waiting(now + again.after);
-    match again.is_newly_suspect {
+    match again.is_worse {
         true => link
             .meetings
             .values()

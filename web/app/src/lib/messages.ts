@@ -147,6 +147,7 @@ export const t = {
     connecting: "Connecting…",
     reconnecting: "The connection was lost. Your seat is held while we reconnect…",
     media: "Sound and picture are reconnecting…",
+    full: "The service has no room for your sound and picture right now. They come as soon as there is some…",
     title: "Connection",
     open: (state: string) => `${state}. Show details`,
     states: {

@@ -217,7 +217,12 @@ impl Attendance {
                 ..
             } => {
                 self.session.path_heard(now);
-                if let Err(code) = self.media.control(now, &bytes) {
+                let refused = self.media.refused();
+                let heard = self.media.control(now, &bytes);
+                if self.media.refused() != refused {
+                    self.outputs.push_back(Output::Changed);
+                }
+                if let Err(code) = heard {
                     self.outputs.push_back(Output::Close {
                         link: Link::Media,
                         code,

@@ -10,6 +10,15 @@ use crate::stage::{Stage, within};
 
 /// A real handler, its UDP behind a relay: gRPC goes past that.
 async fn handler(stage: &Stage, n: u8) -> (NodeId, darktower_media_handler::Running, Relay) {
+    handler_for(stage, n, 8000).await
+}
+
+/// The same for so many sessions.
+async fn handler_for(
+    stage: &Stage,
+    n: u8,
+    capacity: u32,
+) -> (NodeId, darktower_media_handler::Running, Relay) {
     let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let listen: SocketAddr = free.expect("a port");
     let relay = Relay::start(relay::Config::new(listen)).expect("a relay");
@@ -25,6 +34,7 @@ async fn handler(stage: &Stage, n: u8) -> (NodeId, darktower_media_handler::Runn
     let config = darktower_media_handler::Config {
         listen,
         public_url: Some(format!("https://{}/v1/media", relay.addr())),
+        capacity,
         ..Default::default()
     };
     let running = darktower_media_handler::start(config, deps).await;
@@ -84,4 +94,23 @@ async fn a_handler_that_forwards_nothing_is_left_and_comes_back_when_it_has_heal
     for (_, handler, _) in handlers {
         handler.stop(Duration::ZERO).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_handler_is_probed_all_the_same() {
+    let stage = Stage::new().await;
+    let (_, handler, _relay) = handler_for(&stage, 70, 1).await;
+    within("both ends of the probe are in", async {
+        while handler.sessions() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Who is refused is gone within a moment.
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(2) {
+        assert!(handler.sessions() >= 2, "a probe was refused");
+        tokio::task::yield_now().await;
+    }
+    handler.stop(Duration::ZERO).await;
 }
