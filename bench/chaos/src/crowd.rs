@@ -177,6 +177,13 @@ impl Person {
         Ok(person)
     }
 
+    /// Waits until it is in the meeting and holds its keys.
+    pub(crate) async fn has_joined(&self) -> anyhow::Result<()> {
+        let is_in = |state: &State| state.phase == Phase::Joined && state.e2ee.ready;
+        self.client.reach(is_in).await?;
+        Ok(())
+    }
+
     pub(crate) async fn leave(self) {
         for task in &self.tasks {
             task.abort();

@@ -3,7 +3,7 @@
 //!
 //! What it is: [`system`] starts the processes, [`crowd`] the participants, [`askers`] those who come and create
 //! meetings, [`rows`] says what is done to whom and what must hold, [`play`] does it again and again; [`away`],
-//! [`crowded`] and [`release`] play the rows of who sleeps, of too little room and of an update. What it must not do: judge by what the servers say; what
+//! [`crowded`], [`release`] and [`soak`] play the rows of who sleeps, of too little room, of an update and of a long time. What it must not do: judge by what the servers say; what
 //! counts is what the participants see.
 
 mod askers;
@@ -15,6 +15,7 @@ mod gaps;
 mod play;
 mod release;
 mod rows;
+mod soak;
 mod system;
 mod tell;
 
@@ -39,6 +40,9 @@ struct Arguments {
     /// Participants of each.
     #[arg(long, default_value_t = 5)]
     people: usize,
+    /// How long the soak is played.
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
     /// Times are told and not held to their bounds: for busy machines. What must not be must not be.
     #[arg(long)]
     untimed: bool,
@@ -67,12 +71,14 @@ async fn main() -> anyhow::Result<ExitCode> {
             rows::Measure::Rolled { back } => release::row(row, back, system, &arguments).await?,
             rows::Measure::Told => crowded::row(row, system, &arguments).await?,
             rows::Measure::Seat { held } => away::row(row, held, system, &arguments).await?,
+            rows::Measure::Soaked => soak::row(row, system, &arguments).await?,
             _ => play::row(row, system, &arguments).await?,
         };
         let broken = !arguments.untimed && !outcome.is_timely(row);
         all &= outcome.problems.is_empty() && !broken;
         writeln!(out, "{}", tell::table(row, &outcome))?;
-        for problem in outcome.problems.iter().chain(&outcome.slow) {
+        let told = outcome.told.iter().chain(&outcome.problems);
+        for problem in told.chain(&outcome.slow) {
             writeln!(out, "        {problem}")?;
         }
         lines.push(tell::json(row, &outcome));

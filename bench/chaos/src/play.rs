@@ -39,6 +39,8 @@ pub(crate) struct Outcome {
     pub(crate) gap: Duration,
     /// Where it was longer than it may be.
     pub(crate) slow: Vec<String>,
+    /// What else was measured.
+    pub(crate) told: Vec<String>,
     /// What must not be.
     pub(crate) problems: Vec<String>,
 }
@@ -148,6 +150,7 @@ async fn once(
         Measure::Known
         | Measure::Create
         | Measure::Told
+        | Measure::Soaked
         | Measure::Seat { .. }
         | Measure::Rolled { .. } => true,
     };
@@ -303,7 +306,7 @@ async fn aim<'a>(
             Victim::Handler => handler,
             // Nobody who is in a meeting is concerned.
             Victim::Global => return Ok((Some(system.globals[0].addr), Vec::new())),
-            Victim::Participant | Victim::Release | Victim::Handlers => {
+            Victim::Participant | Victim::Release | Victim::Each | Victim::Handlers => {
                 anyhow::bail!("that is played elsewhere")
             }
             Victim::Paths | Victim::Masters => return Ok((None, meetings.iter().collect())),

@@ -29,6 +29,8 @@ pub(crate) enum Victim {
     Participant,
     /// All processes, one after the other.
     Release,
+    /// One process of each kind in turn.
+    Each,
 }
 
 /// What is done to it.
@@ -86,6 +88,8 @@ pub(crate) enum Measure {
     Rolled { back: bool },
     /// From the blow until everybody is on the handler that is left, or told that it has no room.
     Told,
+    /// From coming until being in the meeting, for one each second, while something fails each minute.
+    Soaked,
     /// From its waking until the others see it again: on the seat that was held, or as somebody new.
     Seat { held: bool },
 }
@@ -266,6 +270,11 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         crowd: Some((20, 10)),
         ..row("F12", Victim::Controller, Blow::Kill, Measure::Back, 10_000)
+    },
+    Row {
+        ground: Ground::Proxied,
+        long: true,
+        ..row("F15", Victim::Each, Blow::Kill, Measure::Soaked, 10_000)
     },
 ];
 

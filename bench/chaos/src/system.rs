@@ -142,6 +142,15 @@ impl System {
         Ok(system)
     }
 
+    /// The processes of a kind, the oldest first.
+    pub(crate) fn nodes(&self, victim: Victim) -> &[Node] {
+        match victim {
+            Victim::Controller => &self.controllers,
+            Victim::Handler => &self.handlers,
+            _ => &self.globals,
+        }
+    }
+
     /// Starts what is missing.
     pub(crate) fn fill(&mut self) -> anyhow::Result<()> {
         while self.globals.len() < GLOBALS {
@@ -324,7 +333,7 @@ impl System {
                 return Ok(Struck::Primary { member, is_machine });
             }
             Victim::Master | Victim::Masters => return self.strike_state(victim, blow),
-            Victim::Participant | Victim::Release | Victim::Handlers => {
+            Victim::Participant | Victim::Release | Victim::Each | Victim::Handlers => {
                 anyhow::bail!("that is played elsewhere")
             }
             Victim::Paths => {

@@ -44,6 +44,7 @@ fn name(measure: Measure) -> &'static str {
         Measure::Lookup | Measure::Known => "lookup",
         Measure::Create => "create",
         Measure::Told => "told",
+        Measure::Soaked => "joined",
         Measure::Avoided => "avoided",
         Measure::Seat { .. } => "seat",
         Measure::Written => "written",
