@@ -229,6 +229,13 @@ impl<P: Payload> Egress<P> {
         let stream = open.stream;
         if !open.alive {
             self.counters.dropped += 1;
+            // It would wait too, had its group not been given up.
+            if self
+                .blocked
+                .is_some_and(|since| now >= since + self.config.patience)
+            {
+                self.cut_off();
+            }
             return;
         }
         if self.total + size > self.config.max_queued {
@@ -330,8 +337,7 @@ impl<P: Payload> Egress<P> {
                     self.give_up(stream);
                 }
                 if self.cut_off_at().is_some_and(|at| now >= at) {
-                    self.closed = true;
-                    self.outputs.push_back(Output::Close(Code::SlowReader));
+                    self.cut_off();
                 }
             }
         }
@@ -353,6 +359,11 @@ impl<P: Payload> Egress<P> {
     fn cut_off_at(&self) -> Option<Duration> {
         let blocked = self.blocked.filter(|_| !self.closed && self.total > 0);
         blocked.map(|since| since + self.config.patience)
+    }
+
+    fn cut_off(&mut self) {
+        self.closed = true;
+        self.outputs.push_back(Output::Close(Code::SlowReader));
     }
 
     /// Bytes that wait to be written.

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use crate::Bitrate;
 
-/// The window and its parts: long enough that one key frame of a group of four seconds
-/// sways the rate by a twentieth only.
+/// The window and its parts: long enough that one key frame sways the rate by a
+/// twentieth only.
 const PARTS: usize = 8;
 const PART_MS: u64 = 250;
 

@@ -37,7 +37,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            group_max_age: Duration::from_secs(4),
+            group_max_age: Duration::from_secs(10),
             key_frame_gap: Duration::from_millis(100),
             stale: Duration::from_millis(1_000),
             min_backlog: 16 * 1024,

@@ -17,19 +17,19 @@ fn clean() -> Conditions {
 fn every_picture_and_sound_arrives_in_order_on_a_clean_link() {
     let mut meeting = Meeting::new(clean());
     let bob = meeting.join(BOB, clean());
-    meeting.run(ms(10_000));
+    meeting.run(ms(25_000));
     let viewer = &meeting.viewers[bob];
     viewer.assert_decodable();
     let pictures = viewer.pictures();
-    // 250 were sent; the last may be on the way, and a few fall where a group ends.
-    assert!(pictures.len() >= 245, "{} pictures", pictures.len());
+    // 625 were sent; the last may be on the way, and a few fall where a group ends.
+    assert!(pictures.len() >= 620, "{} pictures", pictures.len());
     assert_eq!(
         viewer.sounds(),
         (0..viewer.sounds().len() as u64).collect::<Vec<_>>()
     );
-    assert!(viewer.sounds().len() >= 495);
+    assert!(viewer.sounds().len() >= 1245);
     assert_eq!(viewer.subscriber.counters().key_frames_wanted, 0);
-    // Groups end after four seconds.
+    // Groups end after ten seconds.
     assert_eq!(pictures.iter().filter(|(.., key)| *key).count(), 3);
     assert_eq!(viewer.subscriber.kept_bytes(), 0);
 }
@@ -154,7 +154,7 @@ fn who_takes_nothing_is_cut_off_and_harms_nobody() {
     assert!(meeting.viewers[carol].pictures().len() > 140);
     assert_eq!(
         meeting.asked.len(),
-        2,
+        1,
         "the slow one costs the publisher no key frame"
     );
 }

@@ -151,9 +151,9 @@ fn a_key_frame_that_is_sealed_later_serves_whoever_came_meanwhile() {
 fn an_old_group_is_ended() {
     let mut publisher = connected();
     send(&mut publisher, 1, 1, true).unwrap_or_default();
-    let young = send(&mut publisher, 3999, 1, false).unwrap_or_default();
+    let young = send(&mut publisher, 9999, 1, false).unwrap_or_default();
     assert!(!young.contains(&WANTED));
-    let old = send(&mut publisher, 4001, 1, false).unwrap_or_default();
+    let old = send(&mut publisher, 10_001, 1, false).unwrap_or_default();
     assert!(old.contains(&WANTED), "{old:?}");
 }
 

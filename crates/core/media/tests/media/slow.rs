@@ -85,6 +85,21 @@ fn what_has_waited_for_long_is_stale_and_its_group_with_it() {
     assert_eq!(egress.queued_bytes(), 1_000, "the next is not");
 }
 
+#[test]
+fn who_takes_nothing_is_cut_off_though_no_group_begins() {
+    let mut egress = Egress::new(egress::Config::default());
+    let mut closed = None;
+    for (number, at) in (0..100).map(|number| (number, 100 * number)) {
+        egress.handle(ms(at), egress::Input::Tick);
+        egress.push(ms(at), Kind::Video, &frame(1, number), Sized(2_000));
+        let mut all = std::iter::from_fn(|| egress.poll());
+        if all.any(|output| matches!(output, Down::Close(Code::SlowReader))) {
+            closed.get_or_insert(at);
+        }
+    }
+    assert_eq!(closed, Some(5_000), "its group was given up long before");
+}
+
 fn publisher() -> Publisher {
     let mut publisher = Publisher::new(publisher::Config::default(), 1);
     publisher.handle(ms(0), Input::Connected { max_datagram: 1100 });
