@@ -27,8 +27,10 @@ const LASTS: Duration = Duration::from_secs(5);
 const LOOKS: Duration = Duration::from_secs(5);
 /// So much of a process's life is its warm-up.
 const WARM_UP: f64 = 0.4;
-/// What it holds is flat where the line through the rest rises by no more than this part of its mean.
+/// What it holds is flat where the line through the rest rises by no more than this part of its mean, or by so many
+/// descriptors: connections come and go.
 const FLAT: f64 = 0.05;
+const FEW: f64 = 4.0;
 
 /// What fails, in turn; of each kind the first process is left alone, for its life is what is looked at.
 const FAULTS: [(Victim, Blow); 7] = [
@@ -212,8 +214,9 @@ impl Life {
             descriptors.0,
             descriptors.1
         ));
-        for (what, (mean, rise)) in [("memory", memory), ("descriptors", descriptors)] {
-            if rise > mean * FLAT {
+        let both = [("memory", memory, 0.0), ("descriptors", descriptors, FEW)];
+        for (what, (mean, rise), least) in both {
+            if rise > (mean * FLAT).max(least) {
                 outcome.note(format!("{}: {what} of a {name} grows", row.name));
             }
         }
