@@ -62,7 +62,7 @@ impl Default for Tuning {
             congestion: Congestion::default(),
             initial_window: 64 << 10,
             initial_rtt: Duration::from_millis(100),
-            idle_timeout: Duration::from_secs(12),
+            idle_timeout: Duration::from_millis(10_500),
             keep_alive: Duration::from_secs(2),
             max_uni_streams: 1024,
             max_bi_streams: 64,
