@@ -36,7 +36,8 @@ pub struct Tuning {
     /// Assumed round-trip time before the first sample: a lost first packet is repeated after three of these.
     pub initial_rtt: Duration,
     /// A connection on which nothing is heard for this long is dead. At least [`Tuning::keep_alive`] times two. Participants
-    /// keep a silent one for 9.5 s while they open another beside it.
+    /// keep a silent one for 9.5 s while they open another beside it; whoever is gone for 12 s is noticed, though a ping
+    /// of our own makes it last for as long as [`Tuning::keep_alive`] more (RFC 9000 §10.1).
     pub idle_timeout: Duration,
     /// A ping after this much silence.
     pub keep_alive: Duration,
@@ -62,7 +63,7 @@ impl Default for Tuning {
             congestion: Congestion::default(),
             initial_window: 64 << 10,
             initial_rtt: Duration::from_millis(100),
-            idle_timeout: Duration::from_millis(10_500),
+            idle_timeout: Duration::from_millis(9_750),
             keep_alive: Duration::from_secs(2),
             max_uni_streams: 1024,
             max_bi_streams: 64,
