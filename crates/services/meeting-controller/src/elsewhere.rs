@@ -27,7 +27,7 @@ pub(crate) fn list(
         .collect()
 }
 
-/// How participants reach a controller.
+/// How participants reach a node.
 pub(crate) fn of(node: &Node) -> Controller {
     Controller {
         url: node.public_url.clone(),

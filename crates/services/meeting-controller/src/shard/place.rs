@@ -8,6 +8,7 @@ use darktower_store::Node;
 use darktower_wire::signal;
 
 use super::Shard;
+use crate::elsewhere;
 
 impl Shard {
     /// Keeps the meeting on a handler that is there and has room.
@@ -45,13 +46,10 @@ impl Shard {
             let link = self.shared.handlers.link(&self.shared, node);
             link.enter(self.id, events);
             self.handler = Some((node.id, link));
+            let door = elsewhere::of(node);
             let assignment = signal::MediaAssignment {
-                url: node.public_url.clone(),
-                certificate_sha256: node
-                    .certificate_sha256
-                    .iter()
-                    .map(|hash| Bytes::copy_from_slice(hash))
-                    .collect(),
+                url: door.url,
+                certificate_sha256: door.certificate_sha256,
                 ticket: Bytes::new(),
             };
             let node = node.id;
