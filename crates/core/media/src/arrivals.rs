@@ -12,6 +12,8 @@ use darktower_wire::ids::TrackId;
 use darktower_wire::media::Header;
 use darktower_wire::media_control;
 
+use crate::path::{Lowest, micros};
+
 /// How often a publisher is told, while something arrives.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -21,6 +23,12 @@ const IDLE: Duration = Duration::from_secs(2);
 /// A packet of sound counts as lost when so many later ones have come: 100 ms of sound,
 /// more than any redundancy or reordering.
 const SETTLED: u64 = 5;
+
+/// How far back the smallest transit is sought, where an interval has none of its own; see `path::belief`.
+const LOWEST_US: u64 = 10_000_000;
+
+/// Orders signed numbers as unsigned ones.
+const SIGN: u64 = 1 << 63;
 
 /// A larger gap in running numbers is another publisher, or a long break: not a loss.
 const LARGEST_GAP: u64 = 250;
@@ -37,7 +45,7 @@ pub struct Feedback {
     /// Bytes of whole frames and of padding that arrived in it.
     pub bytes: u64,
     /// The smallest of (arrival - capture) over its frames, in microseconds between two
-    /// clocks that know nothing of one another.
+    /// clocks that know nothing of one another; of padding alone, the smallest of late.
     pub transit_us: i64,
     /// Audio frames that arrived, each counted once.
     pub audio: u32,
@@ -90,7 +98,7 @@ struct Track {
 }
 
 /// One publisher's arrivals.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Arrivals {
     /// When the interval began; `None` before anything came.
     began: Option<Duration>,
@@ -98,14 +106,29 @@ pub struct Arrivals {
     /// Nothing has come in the interval yet.
     empty: bool,
     transit_us: Option<i64>,
+    lowest: Lowest,
     sums: Feedback,
     tracks: BTreeMap<TrackId, Track>,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Arrivals {
     /// Nothing has arrived.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            began: None,
+            last: Duration::ZERO,
+            empty: true,
+            transit_us: None,
+            lowest: Lowest::new(LOWEST_US),
+            sums: Feedback::default(),
+            tracks: BTreeMap::new(),
+        }
     }
 
     /// A video frame has come whole; its size with the header.
@@ -160,14 +183,17 @@ impl Arrivals {
         }
         self.began = Some(now);
         self.empty = true;
-        let sums = core::mem::take(&mut self.sums);
-        // Padding alone has no time of capture: as it was.
-        let transit_us = self.transit_us.take().unwrap_or(sums.transit_us);
-        self.sums.transit_us = transit_us;
+        // Padding alone has no time of capture. What came last may have waited out an outage.
+        let transit = self.transit_us.take();
+        if let Some(transit) = transit {
+            let ordered = transit.cast_unsigned() ^ SIGN;
+            self.lowest.observe(micros(now), ordered);
+        }
+        let lowest = self.lowest.get().map(|low| (low ^ SIGN).cast_signed());
         Some(Feedback {
             interval,
-            transit_us,
-            ..sums
+            transit_us: transit.or(lowest).unwrap_or(0),
+            ..core::mem::take(&mut self.sums)
         })
     }
 

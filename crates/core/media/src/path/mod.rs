@@ -20,7 +20,7 @@ pub(crate) use loss::Meter;
 pub use loss::{Loss, redundancy};
 pub use patience::Patience;
 use probe::{Prober, STEP_US};
-pub(crate) use stretch::{Micros, Stretch, bps};
+pub(crate) use stretch::{Lowest, Micros, Stretch, bps};
 pub use upkeep::{Chores, Upkeep};
 
 use crate::Bitrate;

@@ -222,7 +222,7 @@ impl Uplink {
         wanted.min(most as usize)
     }
 
-    /// Looks at the clock. True where the belief has changed for want of reports.
+    /// Looks at the clock. True where the belief has changed for want of reports, or by the last of them.
     pub(crate) fn watch(&mut self, now: Duration) -> bool {
         let now = micros(now);
         let Some(heard) = self.heard else {
@@ -239,17 +239,19 @@ impl Uplink {
         }
         // The next time comes sooner.
         self.heard = Some(now + MISSED_AGAIN_US - MISSED_US);
+        let before = self.estimate();
         // A queue that stood is not known to stand any more.
         let shrinks = self.offered > 0 && self.estimate() > MISSED_LEAST;
         self.belief
             .restart(if shrinks { MISSED_PERCENT } else { 100 });
         // Too little may be believed to send anything at all, and of nothing there is no report.
         self.test(now);
-        shrinks
+        self.estimate() != before
     }
 
     /// Begins a test of what all layers would take, where that is more than is believed.
     fn test(&mut self, now: Micros) {
+        self.trial.unheard(now, &mut self.belief);
         let all = self.wanted.percent(110) + self.sound.rate;
         self.trial.begin(now, all.bps(), &self.belief);
     }

@@ -56,9 +56,6 @@ impl Trial {
             _ => belief.bps() / 4 * 5 + NEAR_BPS,
         };
         let to = to.min(far);
-        // Of one that nothing was ever heard of nothing is known.
-        self.test
-            .take_if(|test| now > test.began + LENGTH_US + 2 * HEAR_US);
         let free = self.test.is_none() && now >= self.not_before && belief.is_calm(now);
         if free && to > belief.bps() / 100 * 103 {
             self.test = Some(Test {
@@ -111,6 +108,19 @@ impl Trial {
             self.failed(now);
         } else if now >= test.began + LENGTH_US + HEAR_US {
             self.judge(now, belief);
+        }
+    }
+
+    /// No report has come for a while: where padding is all that is sent they end with it.
+    pub(super) fn unheard(&mut self, now: Micros, belief: &mut Belief) {
+        let Some(test) = &self.test else { return };
+        if now <= test.began + LENGTH_US + 2 * HEAR_US {
+            return;
+        }
+        match test.span_us {
+            // Of one that nothing was ever heard of nothing is known.
+            0 => self.test = None,
+            _ => self.judge(now, belief),
         }
     }
 

@@ -74,6 +74,22 @@ fn a_report_each_hundred_milliseconds_while_something_arrives() {
 }
 
 #[test]
+fn padding_after_an_outage_is_not_said_to_take_as_long_as_what_waited_it_out() {
+    let mut arrivals = Arrivals::new();
+    let padding = Datagram::parse(padding(900)).expect("padding");
+    let captured = |at: u64| Header {
+        capture_us: at * 1000,
+        ..Header::default()
+    };
+    arrivals.frame(ms(1000), &captured(980), 700);
+    assert_eq!(arrivals.poll(ms(1100)).expect("one").transit_us, 20_000);
+    arrivals.frame(ms(9000), &captured(1010), 700);
+    assert_eq!(arrivals.poll(ms(9100)).expect("one").transit_us, 7_990_000);
+    arrivals.datagram(ms(9150), &padding);
+    assert_eq!(arrivals.poll(ms(9200)).expect("one").transit_us, 20_000);
+}
+
+#[test]
 fn what_repetition_brings_is_not_lost_but_its_datagram_is() {
     let mut arrivals = Arrivals::new();
     let all: &[&[u64]] = &[

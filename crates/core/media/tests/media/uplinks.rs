@@ -130,6 +130,26 @@ fn pictures_without_sound_come_back_after_a_long_blackout() {
 }
 
 #[test]
+fn pictures_without_sound_come_back_after_a_path_that_carried_none() {
+    for seed in 1..=8 {
+        let mut browser = Browser::new(link(3000, 40), seed, true);
+        browser.speaks = false;
+        browser.layers_wanted(0b001);
+        browser.schedule(ms(8000), link(30, 40));
+        browser.schedule(ms(20_000), link(3000, 40));
+        browser.run_until(ms(40_000));
+        let dark = browser.targets(ms(19_000));
+        assert_eq!(dark, [None; 3], "nothing fits, seed {seed}");
+        let small = browser.frames(Some(0), ms(20_000), ms(40_000));
+        let fresh = small.iter().find(|one| one.captured > ms(21_000));
+        let back = fresh.map(|one| one.at - ms(21_000));
+        println!("{seed}: {back:?}");
+        // Tests that fail are four seconds apart.
+        assert!(back.is_some_and(|back| back < ms(6000)), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_handler_that_says_nothing_gets_what_publishers_always_sent() {
     let mut browser = Browser::new(link(5000, 40), 1, false);
     browser.run_until(ms(8000));
