@@ -157,7 +157,11 @@ fn people(meetings: &[Meeting]) -> impl Iterator<Item = &Person> {
 }
 
 /// How long it took since `began` until it holds; `None` where that is longer than `within`.
-async fn until(began: Instant, within: Duration, holds: impl Fn() -> bool) -> Option<Duration> {
+pub(crate) async fn until(
+    began: Instant,
+    within: Duration,
+    holds: impl Fn() -> bool,
+) -> Option<Duration> {
     while !holds() {
         if began.elapsed() > within {
             return None;

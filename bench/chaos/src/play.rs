@@ -11,6 +11,7 @@ use tokio::time::{Instant, interval, timeout};
 use crate::Arguments;
 use crate::askers::Asker;
 use crate::crowd::{Meeting, places};
+use crate::crowded::until;
 use crate::rows::{Blow, Measure, Row, Victim};
 use crate::system::System;
 
@@ -30,6 +31,8 @@ const NEW_MEETINGS: usize = 12;
 const RETURNS: Duration = Duration::from_secs(60);
 /// A flow without a frame for longer has stopped.
 pub(crate) const FLOWS: Duration = Duration::from_millis(400);
+/// Everything flows by then.
+const FLOWS_BY: Duration = Duration::from_secs(20);
 
 /// What came of a row.
 #[derive(Debug, Default)]
@@ -106,8 +109,15 @@ async fn once(
 ) -> anyhow::Result<()> {
     let (victim, concerned) = aim(row, system, meetings).await?;
     tokio::time::sleep(quiet).await;
-    let people = || concerned.iter().flat_map(|meeting| &meeting.people);
+    // Who came last may not have been shown all pictures yet.
     let all = || meetings.iter().flat_map(|meeting| &meeting.people);
+    let flows = until(Instant::now(), FLOWS_BY, || {
+        all().all(|person| person.flows(FLOWS))
+    });
+    if flows.await.is_none() {
+        outcome.note(format!("{}: not everybody sees everybody before", row.name));
+    }
+    let people = || concerned.iter().flat_map(|meeting| &meeting.people);
     let before: Vec<_> = all().map(|person| person.identity()).collect();
     all().for_each(|person| person.reset());
     let globals = system.apis();
