@@ -43,7 +43,9 @@ impl Controller for Patient {
         app_limited: bool,
         rtt: &RttEstimator,
     ) {
-        self.patience.measured(rtt.get());
+        let at = now - self.origin;
+        self.patience
+            .acked(at, sent.saturating_duration_since(self.origin), rtt.get());
         self.inner.on_ack(now, sent, bytes, app_limited, rtt);
     }
 

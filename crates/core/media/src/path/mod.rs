@@ -10,6 +10,7 @@ mod belief;
 mod loss;
 mod patience;
 mod probe;
+mod round_trip;
 mod stretch;
 mod upkeep;
 
@@ -20,6 +21,7 @@ pub(crate) use loss::Meter;
 pub use loss::{Loss, redundancy};
 pub use patience::Patience;
 use probe::{Prober, STEP_US};
+use round_trip::RoundTrip;
 pub(crate) use stretch::{Lowest, Micros, Stretch, bps};
 pub use upkeep::{Chores, Upkeep};
 
@@ -60,6 +62,9 @@ const LOST_US: u64 = 1_000_000;
 /// No more is believed of a path because its peer says so: enough for the small pictures of a
 /// meeting, and a moment's burst where it is not true.
 const HEARSAY_BPS: u64 = 5_000_000;
+
+/// The round trip before any was seen.
+const FIRST_ROUND_TRIP_US: u64 = 100_000;
 
 /// Four packets, so that loss detection by packet threshold always works.
 const LEAST_WINDOW: u64 = 4 * PACKET;
@@ -111,7 +116,7 @@ pub struct Path {
     heard: bool,
     /// The newest packet acknowledged.
     newest_sent: Micros,
-    srtt_us: u64,
+    round_trip: RoundTrip,
     /// When padding may be due again.
     step_at: Micros,
     open: Open,
@@ -156,7 +161,7 @@ impl Path {
             event: micros(now),
             heard: false,
             newest_sent: 0,
-            srtt_us: 100_000,
+            round_trip: RoundTrip::new(FIRST_ROUND_TRIP_US),
             step_at: 0,
             open: Open::default(),
             drain: 0,
@@ -200,7 +205,11 @@ impl Path {
     ) {
         let (now, sent) = (micros(now), micros(sent_at));
         if now != self.event || !self.heard {
-            self.srtt_us = micros(rtt.smoothed);
+            if self.trickle > 0 {
+                self.round_trip.resumes(now);
+            }
+            let told = micros(rtt.smoothed);
+            self.round_trip.answered(now, sent, told);
             self.next_event(now, sent);
         }
         self.in_flight = self.in_flight.saturating_sub(bytes);
@@ -262,7 +271,7 @@ impl Path {
     pub fn window(&self) -> u64 {
         let window = match self.brake {
             Some(most) => self.window.min(most.max(LEAST_WINDOW)),
-            None => self.window,
+            None => self.window.max(self.round_trip.carry(self.belief.bps())),
         };
         window.max(self.drain).max(self.stuck) + self.trickle
     }
@@ -302,7 +311,8 @@ impl Path {
     /// be asked when [`Path::deadline`] has come.
     pub fn padding(&mut self, now: Duration) -> usize {
         let now = micros(now);
-        self.prober.judge(now, self.srtt_us, &mut self.belief);
+        self.prober
+            .judge(now, self.round_trip.get(), &mut self.belief);
         if self.in_flight > 0 && now >= self.trickle_at {
             if self.trickle == 0 {
                 self.stuck = self.in_flight;
@@ -323,7 +333,7 @@ impl Path {
     /// When [`Path::padding`] is to be asked next.
     pub fn deadline(&self) -> Option<Duration> {
         let silence = (self.in_flight > 0).then_some(self.trickle_at);
-        let judge = self.prober.deadline(self.srtt_us);
+        let judge = self.prober.deadline(self.round_trip.get());
         let probing = self.prober.rate(self.step_at).map(|_| self.step_at);
         let at = [silence, judge, probing].into_iter().flatten().min();
         at.map(Duration::from_micros)
@@ -350,7 +360,8 @@ impl Path {
         };
         self.trickle = 0;
         self.trickle_at = now + self.silence_us();
-        self.prober.judge(now, self.srtt_us, &mut self.belief);
+        self.prober
+            .judge(now, self.round_trip.get(), &mut self.belief);
         self.set_window(now);
     }
 
@@ -416,7 +427,7 @@ impl Path {
     }
 
     fn silence_us(&self) -> u64 {
-        SILENCE_US.max(3 * self.srtt_us)
+        SILENCE_US.max(3 * self.round_trip.get())
     }
 }
 

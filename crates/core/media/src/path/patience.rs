@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::round_trip::RoundTrip;
 use super::{Micros, PACKET, SILENCE_US, TRICKLE_US, micros};
 
 /// QUIC's own probes come ever more rarely, up to as late after an outage as it lasted (RFC 9002 §6.2.1), and behind a
@@ -12,7 +13,7 @@ pub struct Patience {
     /// The last acknowledgement, or the first packet that waits for one.
     since: Micros,
     is_waiting: bool,
-    rtt: Micros,
+    round_trip: RoundTrip,
     /// What was on the way at the last acknowledgement: more than the window where that broke a silence, for then it is
     /// of what was sent before, and nothing is known of what was sent meanwhile.
     stuck: u64,
@@ -28,7 +29,7 @@ impl Patience {
         Self {
             since: micros(now),
             is_waiting: false,
-            rtt: 0,
+            round_trip: RoundTrip::default(),
             stuck: 0,
             resumes: false,
             sent: 0,
@@ -44,12 +45,16 @@ impl Patience {
         self.sent += bytes;
     }
 
-    /// The round trip as it is known by now.
-    pub fn measured(&mut self, rtt: Duration) {
-        self.rtt = micros(rtt);
+    /// A packet was acknowledged that was sent at `sent`; the round trip as the transport has it by now.
+    pub fn acked(&mut self, now: Duration, sent: Duration, rtt: Duration) {
+        let now = micros(now);
+        if self.trickle(now) > 0 {
+            self.round_trip.resumes(now);
+        }
+        self.round_trip.answered(now, micros(sent), micros(rtt));
     }
 
-    /// Acknowledgements came; so many bytes are on the way still, with those that will turn out to be lost.
+    /// The acknowledgements of one moment are all told; so many bytes are on the way still, with those that will turn out to be lost.
     pub fn heard(&mut self, now: Duration, in_flight: u64) {
         self.resumes = self.trickle(micros(now)) > 0;
         self.stuck = in_flight;
@@ -67,6 +72,7 @@ impl Patience {
     pub fn window(&self, now: Duration, window: u64) -> u64 {
         // What waits for an answer may be an acknowledgement of our own, which gets none: whoever says little after
         // that is let say little.
+        let window = self.round_trip.spread(window);
         let open = self.trickle(micros(now)).min(self.sent + 2 * PACKET);
         match (open, self.resumes) {
             (0, false) => window,
@@ -76,7 +82,7 @@ impl Patience {
     }
 
     fn trickle(&self, now: Micros) -> u64 {
-        let from = self.since + SILENCE_US.max(3 * self.rtt);
+        let from = self.since + SILENCE_US.max(3 * self.round_trip.get());
         match now.checked_sub(from).filter(|_| self.is_waiting) {
             None => 0,
             Some(longer) => PACKET * (1 + longer / TRICKLE_US),

@@ -364,14 +364,58 @@ fn other_congestion_controls_let_something_through_in_silence_too() {
     assert_eq!(let_through(&patience, 5_249), 0);
     assert_eq!(let_through(&patience, 5_250), 1200);
     assert_eq!(let_through(&patience, 6_250), 21 * 1200);
-    patience.measured(ms(200));
+    patience.heard(ms(6_000), 1_200);
+    assert_eq!(let_through(&patience, 6_000), 0);
+    patience.acked(ms(6_000), ms(5_800), ms(200));
+    patience.heard(ms(6_000), 1_200);
     assert_eq!(
-        let_through(&patience, 5_599),
+        let_through(&patience, 6_599),
         0,
         "longer paths answer later"
     );
-    patience.heard(ms(6_000), 1_200);
-    assert_eq!(let_through(&patience, 6_000), 0);
+    assert!(let_through(&patience, 6_601) > 0);
+}
+
+/// A transport takes an answer to what was sent before an outage for a round trip of as long, and spreads the window
+/// over it.
+#[test]
+fn after_an_outage_as_much_leaves_as_before() {
+    let told = |round_trip| Rtt {
+        min: ms(30),
+        smoothed: round_trip,
+    };
+    let (mut path, mut patience) = (Path::new(Config::default(), ms(0)), Patience::new(ms(0)));
+    for at in (30..=3_000).step_by(10) {
+        path.sent(ms(at), 1200);
+        path.acked(ms(at), ms(at - 30), 1200, false, told(ms(30)));
+        path.remaining(3600);
+        patience.sent(ms(at), 1200);
+        patience.acked(ms(at), ms(at - 30), ms(30));
+        patience.heard(ms(at), 3600);
+    }
+    path.padding(ms(10_900));
+    let misled = ms(1_030);
+    path.acked(ms(11_000), ms(2_980), 1200, false, told(misled));
+    path.remaining(0);
+    patience.acked(ms(11_000), ms(2_980), misled);
+    patience.heard(ms(11_000), 0);
+    let spread = |window: u64| Bitrate::of(window, misled);
+    assert!(
+        spread(path.window()) >= path.estimate().percent(99),
+        "{path:?}"
+    );
+    let window = patience.window(ms(11_000), 12_000);
+    assert!(spread(window) >= Bitrate::of(12_000, ms(31)), "{window}");
+
+    // Once the transport knows better it is as it was.
+    path.sent(ms(11_000), 1200);
+    path.acked(ms(11_030), ms(11_000), 1200, false, told(ms(30)));
+    patience.sent(ms(11_000), 1200);
+    patience.acked(ms(11_030), ms(11_000), ms(30));
+    patience.heard(ms(11_030), 0);
+    patience.heard(ms(11_030), 0);
+    assert!(path.window() < 20_000, "{path:?}");
+    assert_eq!(patience.window(ms(11_030), 12_000), 12_000);
 }
 
 /// An acknowledgement of our own gets no answer, and is no silence that a crowd of packets may end.
