@@ -124,7 +124,14 @@ impl Handler {
             match body {
                 client_control::Body::KeyFrameWanted(wanted) => {
                     let track = TrackId(wanted.track);
-                    self.tell(now, forwarder::Input::KeyFrameWanted { session, track });
+                    self.tell(
+                        now,
+                        forwarder::Input::KeyFrameWanted {
+                            session,
+                            track,
+                            layer: 0,
+                        },
+                    );
                 }
                 client_control::Body::Ping(ping) => {
                     let pong = server_control::Body::Pong(Pong {
@@ -137,6 +144,9 @@ impl Handler {
                     self.tell(now, forwarder::Input::Demand { session, views });
                 }
                 client_control::Body::Hello(_) => {}
+                client_control::Body::LayersWanted(_) => {
+                    unreachable!("a participant speaks as a trunk")
+                }
             }
         }
     }
@@ -264,6 +274,10 @@ impl Handler {
                 forwarder::Output::Refused { code, .. } => {
                     *self.refused.entry(code).or_default() += 1;
                 }
+                // A meeting is on one handler here.
+                forwarder::Output::Dial { .. } | forwarder::Output::HangUp { .. } => {
+                    unreachable!("a trunk without a neighbour")
+                }
                 forwarder::Output::FenceRefused { .. } => self.is_fenced = true,
                 // The controller of the world needs no news of media sessions.
                 forwarder::Output::SeatConnected { .. }
@@ -364,6 +378,7 @@ pub(crate) fn command(order: MediaOrder) -> forwarder::Command {
         } => Command::Track {
             id: track,
             seat,
+            via: None,
             kind: if video { Kind::Video } else { Kind::Audio },
             shape: Shape {
                 screen,

@@ -90,6 +90,7 @@ impl Controller {
                     seat: seat(member.seat),
                     video: track.kind == Kind::Video,
                     screen: false,
+                    via: Default::default(),
                     layers: track.layer().into_iter().collect(),
                 };
                 self.say(meeting.id, Body::Track(track)).await?;

@@ -30,6 +30,9 @@ pub struct Config {
     pub stale: Duration,
     /// Nothing at all has been taken for so long, though something waited: cut off.
     pub patience: Duration,
+    /// Several layers of a track go out beside one another, as by a trunk. Else one does, and the group of another ends
+    /// where that of the next begins.
+    pub layers_together: bool,
     /// The most bytes of frames in a datagram that repeats some. QUIC's smallest packet
     /// (1200 bytes) leaves room for this much beside its own and WebTransport's headers.
     pub max_bundle: usize,
@@ -43,6 +46,7 @@ impl Default for Config {
             longest_tail: Duration::from_millis(200),
             stale: Duration::from_millis(1500),
             patience: Duration::from_secs(5),
+            layers_together: false,
             max_bundle: 1100,
         }
     }
@@ -206,8 +210,10 @@ impl<P: Payload> Egress<P> {
             }
             Some(open) if header.group == open.group => {}
             _ => {
-                // Of a track one layer is forwarded: the group of another ends here.
-                self.end_track(now, header.track);
+                match self.config.layers_together {
+                    true => self.end(now, key),
+                    false => self.end_track(now, header.track),
+                }
                 let stream = self.next_stream;
                 self.next_stream += 1;
                 let (group, alive) = (header.group, true);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use darktower_cluster::rpc::media_handler_server::MediaHandler;
 use darktower_cluster::rpc::{MediaCommand, MediaEvent, TrackLayer, media_command, media_event};
 use darktower_cluster::trace::TraceContext;
-use darktower_media::forwarder::Command;
+use darktower_media::forwarder::{Command, Trunk};
 use darktower_media::{Bitrate, Kind, LayerShape, Shape};
 use darktower_net::plane::Inlet;
 use darktower_wire::Code;
-use darktower_wire::ids::{Fence, MeetingId, ParseError, ParticipantId, TrackId};
+use darktower_wire::ids::{Fence, MeetingId, NodeId, ParseError, ParticipantId, TrackId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -32,8 +32,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(shared: Arc<Shared>, inlets: Vec<Inlet<Message>>) -> Self {
-        let inlets = inlets.into();
+    pub(crate) fn new(shared: Arc<Shared>, inlets: Arc<[Inlet<Message>]>) -> Self {
         Self { shared, inlets }
     }
 }
@@ -122,6 +121,8 @@ fn kind(command: &Command) -> &'static str {
         Command::Track { .. } => "track",
         Command::TrackGone { .. } => "track gone",
         Command::Subscription { .. } => "subscription",
+        Command::Trunk { .. } => "trunk",
+        Command::Neighbour { .. } => "neighbour",
         Command::Over => "over",
         Command::SyncBegin => "sync begin",
         Command::SyncEnd => "sync end",
@@ -132,7 +133,7 @@ fn kind(command: &Command) -> &'static str {
 enum BadCommand {
     #[error(transparent)]
     Id(#[from] ParseError),
-    #[error("a ticket's hash is not 32 bytes long")]
+    #[error("a ticket or a hash is not 32 bytes long")]
     Ticket,
     #[error("it has no body that is known here")]
     Body,
@@ -148,7 +149,7 @@ fn parse(command: MediaCommand) -> Result<(MeetingId, Fence, Command), BadComman
             seat: seat(&it.seat)?,
             ticket: match &it.ticket_sha256[..] {
                 [] => None,
-                hash => Some(hash.try_into().map_err(|_| BadCommand::Ticket)?),
+                hash => Some(ticket(hash)?),
             },
             joined: it.joined,
         },
@@ -167,6 +168,10 @@ fn parse(command: MediaCommand) -> Result<(MeetingId, Fence, Command), BadComman
                 screen: it.screen,
                 layers: it.layers.iter().map(layer).collect(),
             },
+            via: match &it.via[..] {
+                [] => None,
+                node => Some(NodeId::from_slice(node)?),
+            },
         },
         Body::TrackGone(it) => Command::TrackGone { id: TrackId(it.id) },
         Body::Subscription(it) => Command::Subscription {
@@ -174,12 +179,33 @@ fn parse(command: MediaCommand) -> Result<(MeetingId, Fence, Command), BadComman
             track: TrackId(it.track),
             wanted: it.wanted,
         },
+        Body::Trunk(it) => Command::Trunk {
+            node: NodeId::from_slice(&it.node)?,
+            ticket: ticket(&it.ticket_sha256)?,
+        },
+        Body::Neighbour(it) => Command::Neighbour {
+            node: NodeId::from_slice(&it.node)?,
+            trunk: Trunk {
+                url: it.url,
+                certificate_sha256: it
+                    .certificate_sha256
+                    .iter()
+                    .map(|hash| ticket(hash))
+                    .collect::<Result<_, _>>()?,
+                ticket: ticket(&it.ticket)?.into(),
+            },
+        },
         Body::MeetingOver(_) => Command::Over,
         Body::SyncBegin(_) => Command::SyncBegin,
         Body::SyncEnd(_) => Command::SyncEnd,
         Body::Heartbeat(_) => return Err(BadCommand::Body),
     };
     Ok((meeting, fence, command))
+}
+
+/// A ticket, or a hash.
+fn ticket(bytes: &[u8]) -> Result<[u8; 32], BadCommand> {
+    bytes.try_into().map_err(|_| BadCommand::Ticket)
 }
 
 fn layer(it: &TrackLayer) -> LayerShape {

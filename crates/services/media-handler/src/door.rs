@@ -19,7 +19,10 @@ const MAX_TICKET: usize = 128;
 /// In a request's query: it comes to see whether media passes.
 const PROBE: &str = "probe";
 
-/// A full handler still takes so many of those: it is not deaf. Whoever else says so gains little, for they are few.
+/// In a request's query: it is a trunk of another handler, which several layers of a track may go to.
+pub(crate) const TRUNK: &str = "trunk";
+
+/// A full handler still takes so many of both: it is not deaf, and those on it are seen elsewhere. Whoever else says so gains little, for they are few.
 const PROBES: usize = 64;
 
 /// What somebody shows.
@@ -49,7 +52,8 @@ fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
     if shared.draining.is_cancelled() {
         return Err(Code::Draining);
     }
-    let probes = request.parameter(PROBE).map_or(0, |_| PROBES);
+    let probes = request.parameter(PROBE).or(request.parameter(TRUNK));
+    let probes = probes.map_or(0, |_| PROBES);
     if shared.sessions() > config.capacity as usize + probes {
         shared.refused_for_room();
         return Err(Code::Overloaded);

@@ -64,9 +64,10 @@ impl Stream {
 }
 
 impl Outgoing {
-    pub(crate) fn new(shared: &Shared) -> Self {
+    pub(crate) fn new(shared: &Shared, layers_together: bool) -> Self {
         let config = Config {
             patience: shared.config.reader_patience,
+            layers_together,
             ..Config::default()
         };
         Self {

@@ -30,10 +30,11 @@ mod say;
 mod session;
 mod shard;
 mod timers;
+mod trunk;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -41,11 +42,11 @@ use darktower_cluster::rpc::media_handler_server::MediaHandlerServer;
 use darktower_cluster::token::{ReplayCache, Verifier};
 use darktower_cluster::{Registration, Timing, Trust, grpc};
 use darktower_media::path;
-use darktower_net::plane::Plane;
+use darktower_net::plane::{Inlet, Plane};
 use darktower_net::wt::Serving;
 use darktower_net::{BindError, Certs};
 use darktower_store::{Node, Service, StateStore};
-use darktower_wire::ids::NodeId;
+use darktower_wire::ids::{MeetingId, NodeId};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -125,6 +126,8 @@ struct Shared {
     /// The origin of the cores' time.
     origin: Instant,
     shards: usize,
+    /// The ways into them, once they stand.
+    inlets: OnceLock<Arc<[Inlet<Message>]>>,
     /// For what has to be asked of others.
     runtime: Handle,
     /// Sessions, from the request until the peer was told of the end.
@@ -141,6 +144,12 @@ struct Shared {
 impl Shared {
     fn at(&self, instant: Instant) -> Duration {
         instant.saturating_duration_since(self.origin)
+    }
+
+    /// The way to the shard that a meeting lives on.
+    fn home(&self, meeting: MeetingId) -> Option<Inlet<Message>> {
+        let inlets = self.inlets.get()?;
+        inlets.get(directory::home(meeting, self.shards)).cloned()
     }
 
     fn sessions(&self) -> usize {
@@ -210,6 +219,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         directory: Directory::default(),
         origin: Instant::now(),
         shards,
+        inlets: OnceLock::new(),
         runtime: Handle::current(),
         sessions: watch::Sender::new(0),
         meetings: AtomicUsize::new(0),
@@ -224,7 +234,9 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         Shard::new(make.clone(), index)
     })?;
     let addr = plane.addr();
-    let control = control::Control::new(shared.clone(), plane.inlets().to_vec());
+    // Set here alone, and once.
+    let inlets = shared.inlets.get_or_init(|| plane.inlets().into());
+    let control = control::Control::new(shared.clone(), inlets.clone());
     let service = MediaHandlerServer::new(control);
     let routes = tonic::service::Routes::new(service);
     let listen = config.grpc_listen;

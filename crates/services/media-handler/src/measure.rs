@@ -57,6 +57,11 @@ pub(crate) fn refused(what: &'static str, code: Code) {
     counter!("darktower_media_refused_total", "what" => what, "code" => code.name()).increment(1);
 }
 
+/// Trunks to other handlers, as a change.
+pub(crate) fn trunk(change: f64) {
+    gauge!("darktower_media_trunks").increment(change);
+}
+
 /// A session ended.
 pub(crate) fn session_closed(code: Code) {
     counter!("darktower_media_sessions_closed_total", "code" => code.name()).increment(1);

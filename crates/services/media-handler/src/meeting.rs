@@ -2,7 +2,7 @@
 //!
 //! All wiring between [`Forwarder`] and the rest is here: inputs in [`Meeting::take`], outputs in [`Meeting::perform`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,9 @@ use darktower_cluster::rpc::{
 };
 use darktower_media::Bitrate;
 use darktower_media::demand::View;
-use darktower_media::forwarder::{self, Command, Delivery, Forwarder, Input, Output, SessionId};
+use darktower_media::forwarder::{
+    self, Command, Delivery, Forwarder, Input, Output, SessionId, Trunk,
+};
 use darktower_media::path::Loss;
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, ParticipantId, TrackId};
@@ -24,6 +26,7 @@ use crate::packet::Packet;
 use crate::reach::{Reach, ToSession};
 use crate::say;
 use crate::timers::Armed;
+use crate::trunk::{self, Dialled, News};
 
 /// How often a meeting looks whether anybody still needs it.
 const LOOK: Duration = Duration::from_secs(10);
@@ -53,6 +56,16 @@ pub(crate) enum Event {
     KeyFrameWanted {
         session: SessionId,
         track: TrackId,
+        layer: u8,
+    },
+    LayersWanted {
+        session: SessionId,
+        track: TrackId,
+        layers: u16,
+    },
+    Trunk {
+        session: SessionId,
+        news: News,
     },
     Demand {
         session: SessionId,
@@ -71,6 +84,8 @@ pub(crate) struct Meeting {
     core: Forwarder<Packet>,
     deliveries: Vec<Delivery<Packet>>,
     present: BTreeSet<SessionId>,
+    /// To other handlers.
+    trunks: BTreeMap<SessionId, Dialled>,
     /// The newest owner that has spoken, and when.
     controller: Option<(Fence, Events)>,
     heard: Duration,
@@ -89,6 +104,7 @@ impl Meeting {
             core: Forwarder::new(forwarder::Config::default()),
             deliveries: Vec::new(),
             present: BTreeSet::new(),
+            trunks: BTreeMap::new(),
             controller: None,
             heard: now,
             over: false,
@@ -128,7 +144,37 @@ impl Meeting {
                 self.present.remove(&session);
                 Input::SessionClosed { session, code }
             }
-            Event::KeyFrameWanted { session, track } => Input::KeyFrameWanted { session, track },
+            Event::KeyFrameWanted {
+                session,
+                track,
+                layer,
+            } => Input::KeyFrameWanted {
+                session,
+                track,
+                layer,
+            },
+            Event::LayersWanted {
+                session,
+                track,
+                layers,
+            } => Input::LayersWanted {
+                session,
+                track,
+                layers,
+            },
+            Event::Trunk { session, news } => match news {
+                News::Up => Input::TrunkOpened { session },
+                News::Frames(frames) => {
+                    for taken in &frames {
+                        self.frame(now, session, taken, reach);
+                    }
+                    return;
+                }
+                News::Down => {
+                    self.trunks.remove(&session);
+                    Input::TrunkClosed { session }
+                }
+            },
             Event::Demand { session, views } => Input::Demand { session, views },
             Event::Path {
                 session,
@@ -187,13 +233,17 @@ impl Meeting {
                     layer,
                 } => {
                     measure::key_frame_request();
-                    reach.tell(now, session, say::key_frame_wanted(track, layer));
+                    self.tell(now, session, say::key_frame_wanted(track, layer), reach);
                 }
                 Output::LayersWanted {
                     session,
                     track,
                     layers,
-                } => reach.tell(now, session, say::layers_wanted(track, layers)),
+                } => self.tell(now, session, say::layers_wanted(track, layers), reach),
+                Output::Dial { session, trunk } => self.dial(session, trunk, reach),
+                Output::HangUp { session } => {
+                    self.trunks.remove(&session);
+                }
                 Output::Speakers { session, tracks } => {
                     reach.tell(now, session, say::speakers(&tracks));
                 }
@@ -234,6 +284,30 @@ impl Meeting {
             // The seats of a meeting come before its sessions or after; a moment later
             // there is nothing left to wait for.
             self.over |= self.controller.is_some() && now >= self.heard + LOOK;
+        }
+    }
+
+    fn dial(&mut self, session: SessionId, trunk: Trunk, reach: &Reach) {
+        let shared = &reach.shared;
+        // Meetings live on shards that stand.
+        let Some(inlet) = shared.home(self.id) else {
+            return;
+        };
+        let dialled = trunk::dial(shared, inlet, self.id, session, trunk);
+        self.trunks.insert(session, dialled);
+    }
+
+    /// Tells a publisher something, or the handler that it is on.
+    fn tell(&mut self, now: Duration, session: SessionId, what: ToSession, reach: &mut Reach) {
+        if !session.is_dialled() {
+            return reach.tell(now, session, what);
+        }
+        let Some(dialled) = self.trunks.get(&session) else {
+            return;
+        };
+        if say::by_trunk(what).is_some_and(|body| !dialled.say(body)) {
+            // It is dialled anew, and told everything then.
+            self.trunks.remove(&session);
         }
     }
 

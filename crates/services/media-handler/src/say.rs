@@ -22,6 +22,16 @@ pub(crate) fn layers_wanted(track: TrackId, layers: u16) -> ToSession {
     }))
 }
 
+/// The same in the words of one handler to another, where there are such.
+pub(crate) fn by_trunk(what: ToSession) -> Option<wire::client_control::Body> {
+    use wire::client_control::Body as Word;
+    match what {
+        ToSession::Say(Body::KeyFrameWanted(wanted)) => Some(Word::KeyFrameWanted(wanted)),
+        ToSession::Say(Body::LayersWanted(wanted)) => Some(Word::LayersWanted(wanted)),
+        _ => None,
+    }
+}
+
 pub(crate) fn speakers(tracks: &[TrackId]) -> ToSession {
     ToSession::Say(Body::Speakers(wire::Speakers {
         tracks: tracks.iter().map(|track| track.0).collect(),

@@ -29,7 +29,8 @@ const MAX_UNSAID: usize = 64 * 1024;
 
 /// What somebody asks of the meeting, or makes known to it.
 pub(crate) enum Wanted {
-    KeyFrame(TrackId),
+    KeyFrame(TrackId, u8),
+    Layers(TrackId, u16),
     Demand(Vec<View>),
     Path(Bitrate, Loss),
 }
@@ -76,6 +77,7 @@ impl Session {
         id: SessionId,
         key: SessionKey,
         meeting: MeetingId,
+        is_trunk: bool,
         span: tracing::Span,
     ) -> Self {
         Self {
@@ -92,7 +94,7 @@ impl Session {
             upkeep: Upkeep::new(now),
             arrivals: Arrivals::new(),
             ingress: Ingress::new(now, shared),
-            outgoing: Outgoing::new(shared),
+            outgoing: Outgoing::new(shared, is_trunk),
             control: None,
             decoder: framing::Decoder::new(MAX_MEDIA_CONTROL),
             hello_by: Some(now + shared.config.hello_within),
@@ -227,8 +229,15 @@ impl Session {
             Some(Body::Hello(_)) => Err(Code::OutOfOrder),
             _ if waits => Err(Code::OutOfOrder),
             Some(Body::KeyFrameWanted(wanted)) => {
+                let layer = u8::try_from(wanted.layer).map_err(|_| Code::Malformed)?;
                 let track = TrackId(wanted.track);
-                upward.wanted.push(Wanted::KeyFrame(track));
+                upward.wanted.push(Wanted::KeyFrame(track, layer));
+                Ok(())
+            }
+            Some(Body::LayersWanted(wanted)) => {
+                let layers = u16::try_from(wanted.layers).map_err(|_| Code::Malformed)?;
+                let track = TrackId(wanted.track);
+                upward.wanted.push(Wanted::Layers(track, layers));
                 Ok(())
             }
             Some(Body::Ping(ping)) => {

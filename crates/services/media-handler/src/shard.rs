@@ -10,19 +10,20 @@ use std::time::{Duration, Instant};
 
 use darktower_cluster::trace::{TRACEPARENT, TraceContext};
 use darktower_media::Bitrate;
-use darktower_media::forwarder::{Command, Delivery};
+use darktower_media::forwarder::{Command, Delivery, SessionId};
 use darktower_net::wt::{Event as WtEvent, Request, SessionKey};
 use darktower_net::{CloseReason, plane};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, ParticipantId};
 
 use crate::directory::home;
-use crate::door::{self, Refusal};
+use crate::door::{self, Refusal, TRUNK};
 use crate::measure::Tally;
 use crate::meeting::{Event, Events, Meeting};
 use crate::reach::{Hop, Reach};
 use crate::session::{Session, Upward, Wanted, code_of};
 use crate::timers::Timers;
+use crate::trunk::News;
 use crate::{Shared, measure};
 
 /// What a participant says that its path to a former handler carried, in bits a second.
@@ -49,6 +50,12 @@ pub(crate) enum Message {
         session: SessionKey,
         who: Result<(MeetingId, ParticipantId), Code>,
     },
+    /// Of a trunk that a meeting whose home is here has dialled.
+    Trunk {
+        meeting: MeetingId,
+        session: SessionId,
+        news: News,
+    },
     /// From another shard.
     Hops(Vec<Hop>),
     /// Tell participants to go elsewhere.
@@ -67,6 +74,7 @@ enum Due {
 struct Asked {
     trace: TraceContext,
     beside: bool,
+    is_trunk: bool,
 }
 
 /// One shard.
@@ -184,6 +192,16 @@ impl plane::App for Shard {
                 self.happens(now, meeting, event);
             }
             Message::Known { session, who } => self.known(io, session, who),
+            // One that has ended has no use for it.
+            Message::Trunk {
+                meeting,
+                session,
+                news,
+            } => {
+                if self.meetings.contains_key(&meeting) {
+                    self.happens(now, meeting, Event::Trunk { session, news });
+                }
+            }
             Message::Hops(hops) => {
                 for hop in hops {
                     self.hopped(now, hop);
@@ -267,7 +285,13 @@ impl Shard {
             wt.path(|path| path.hear_of(Bitrate::from_bps(bps)));
         }
         let beside = request.parameter(BESIDE).is_some();
-        self.asked.insert(key, Asked { trace, beside });
+        let is_trunk = request.parameter(TRUNK).is_some();
+        let asked = Asked {
+            trace,
+            beside,
+            is_trunk,
+        };
+        self.asked.insert(key, asked);
         let (shared, inlet) = (self.shared.clone(), io.inlet());
         self.shared.runtime.spawn(async move {
             let who = door::authenticate(&shared, credential).await;
@@ -290,9 +314,14 @@ impl Shard {
         key: SessionKey,
         who: Result<(MeetingId, ParticipantId), Code>,
     ) {
-        let Some(Asked { trace, beside }) = self.asked.remove(&key) else {
+        let Some(asked) = self.asked.remove(&key) else {
             return;
         };
+        let Asked {
+            trace,
+            beside,
+            is_trunk,
+        } = asked;
         let (meeting, seat) = match who {
             Ok(who) => who,
             Err(code) => {
@@ -312,7 +341,7 @@ impl Shard {
         );
         let id = self.reach.number(key);
         span.in_scope(|| tracing::info!(session = id.0, "media session opened"));
-        let mut session = Session::new(now, &self.shared, id, key, meeting, span);
+        let mut session = Session::new(now, &self.shared, id, key, meeting, is_trunk, span);
         session.waits = beside.then_some(seat);
         self.reach.insert(session);
         let session = id;
@@ -355,7 +384,16 @@ impl Shard {
         }
         for wanted in upward.wanted.drain(..) {
             let event = match wanted {
-                Wanted::KeyFrame(track) => Event::KeyFrameWanted { session, track },
+                Wanted::KeyFrame(track, layer) => Event::KeyFrameWanted {
+                    session,
+                    track,
+                    layer,
+                },
+                Wanted::Layers(track, layers) => Event::LayersWanted {
+                    session,
+                    track,
+                    layers,
+                },
                 Wanted::Demand(views) => Event::Demand { session, views },
                 Wanted::Path(estimate, loss) => Event::Path {
                     session,

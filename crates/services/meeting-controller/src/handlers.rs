@@ -433,6 +433,7 @@ fn body(order: MediaOrder) -> media_command::Body {
             video,
             screen,
             layers: layers.into_iter().map(track_layer).collect(),
+            via: Bytes::new(),
         }),
         MediaOrder::TrackGone { track } => Body::TrackGone(rpc::TrackGone { id: track.0 }),
         MediaOrder::Subscription {

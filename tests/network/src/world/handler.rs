@@ -211,6 +211,9 @@ impl Handler {
                 }
                 // Refusals are counted by the service and answered by nobody.
                 forwarder::Output::Refused { .. } => {}
+                forwarder::Output::Dial { .. } | forwarder::Output::HangUp { .. } => {
+                    anyhow::bail!("this world has one handler")
+                }
                 forwarder::Output::FenceRefused { .. } => anyhow::bail!("fence refused"),
                 forwarder::Output::TicketKnown { .. }
                 | forwarder::Output::TicketGone { .. }
@@ -392,7 +395,14 @@ impl Handler {
                 }
                 client_control::Body::KeyFrameWanted(wanted) => {
                     let track = TrackId(wanted.track);
-                    self.tell(now, forwarder::Input::KeyFrameWanted { session, track })?;
+                    self.tell(
+                        now,
+                        forwarder::Input::KeyFrameWanted {
+                            session,
+                            track,
+                            layer: 0,
+                        },
+                    )?;
                 }
                 client_control::Body::Demand(demand) => {
                     let views = demand.views.iter().map(|view| View {
@@ -403,6 +413,9 @@ impl Handler {
                     });
                     let views = views.collect();
                     self.tell(now, forwarder::Input::Demand { session, views })?;
+                }
+                client_control::Body::LayersWanted(_) => {
+                    anyhow::bail!("a participant speaks as a trunk")
                 }
             }
         }

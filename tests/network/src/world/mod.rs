@@ -162,6 +162,7 @@ impl World {
                         seat,
                         kind,
                         shape,
+                        via: None,
                     },
                 )?;
                 let (owner, muted) = (seat, false);

@@ -79,6 +79,7 @@ impl May {
                 };
             }
             Command::Over => *self = Self::default(),
+            Command::Trunk { .. } | Command::Neighbour { .. } => {}
             Command::SyncBegin | Command::SyncEnd => {}
         }
     }

@@ -1,10 +1,12 @@
 //! What publishers are asked for: groups to begin, and layers to send or pause.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use darktower_wire::Code;
 use darktower_wire::ids::{ParticipantId, TrackId};
 
+use super::tracks::Track;
 use super::{Forwarder, Output, Payload, Session, SessionId, earliest};
 use crate::Kind;
 
@@ -35,7 +37,13 @@ impl<P: Payload> Forwarder<P> {
         now: Duration,
         session: SessionId,
         id: TrackId,
+        layer: u8,
     ) -> Result<(), Code> {
+        if self.is_trunk(session) {
+            // Its other end folds requests as this one does.
+            self.want(now, id, layer);
+            return Ok(());
+        }
         let from = self.sessions.get_mut(&session).ok_or(Code::NotJoined)?;
         let track = self.tracks.get(&id).ok_or(Code::TrackUnknown)?;
         if track.seat == from.seat {
@@ -67,7 +75,7 @@ impl<P: Payload> Forwarder<P> {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        let Some(&session) = self.by_seat.get(&track.seat) else {
+        let Some(session) = publisher(&self.by_seat, track) else {
             return;
         };
         let gap = self.config.key_frame_gap;
@@ -96,7 +104,7 @@ impl<P: Payload> Forwarder<P> {
         self.asks_due = None;
         let gap = self.config.key_frame_gap;
         for (&id, track) in &mut self.tracks {
-            let Some(&session) = self.by_seat.get(&track.seat) else {
+            let Some(session) = publisher(&self.by_seat, track) else {
                 let layers = track.layers.iter_mut();
                 layers.for_each(|layer| layer.ask.answered());
                 continue;
@@ -165,7 +173,9 @@ impl<P: Payload> Forwarder<P> {
                     layers,
                 });
             }
-            for layer in (0..16).filter(|layer| new & 1 << layer != 0) {
+            // A trunk begins by itself with what it is told to send.
+            let asks = !session.is_dialled();
+            for layer in (0..16).filter(|layer| asks && new & 1 << layer != 0) {
                 self.want(now, id, layer);
             }
         }
@@ -207,23 +217,52 @@ impl<P: Payload> Forwarder<P> {
     /// Finds the session that may send on a seat's tracks. One that is new has been
     /// told nothing of what is wanted.
     pub(super) fn route(&mut self, seat: ParticipantId) {
-        let joined = self
-            .seats
-            .get(&seat)
-            .is_some_and(|one| one.joined.is_some());
-        let from = self.by_seat.get(&seat).copied().filter(|_| joined);
-        for (&id, track) in self.tracks.iter_mut().filter(|(_, one)| one.seat == seat) {
-            if track.from != from {
-                let had_one = track.from.is_some() || track.had_publisher;
-                track.from = from;
-                if from.is_some() {
-                    if had_one {
-                        track.layers_said = None;
-                    }
-                    track.had_publisher = true;
-                    self.touched.insert(id);
-                }
-            }
+        let tracks = self.tracks.iter().filter(|(_, one)| one.seat == seat);
+        let tracks: Vec<_> = tracks.map(|(&id, _)| id).collect();
+        for id in tracks {
+            self.route_track(id);
         }
+    }
+
+    /// The same for one track.
+    pub(super) fn route_track(&mut self, id: TrackId) {
+        let Some(track) = self.tracks.get(&id) else {
+            return;
+        };
+        let from = match track.via {
+            Some(node) => self.trunk_to(node),
+            None => {
+                let seat = self.seats.get(&track.seat);
+                let joined = seat.is_some_and(|seat| seat.joined.is_some());
+                let from = self.by_seat.get(&track.seat).copied();
+                from.filter(|_| joined)
+            }
+        };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        if track.from == from {
+            return;
+        }
+        let had_one = track.from.is_some() || track.had_publisher;
+        track.from = from;
+        if from.is_some() {
+            if had_one {
+                track.layers_said = None;
+            }
+            track.had_publisher = true;
+            self.touched.insert(id);
+        }
+    }
+}
+
+/// Whom a track's key frames are asked of.
+fn publisher<P>(
+    by_seat: &BTreeMap<ParticipantId, SessionId>,
+    track: &Track<P>,
+) -> Option<SessionId> {
+    match track.via {
+        Some(_) => track.from,
+        None => by_seat.get(&track.seat).copied(),
     }
 }

@@ -1,9 +1,10 @@
 //! What a [`Forwarder`](super::Forwarder) is told, and what it decides.
 
 use darktower_wire::Code;
-use darktower_wire::ids::{Fence, ParticipantId, TrackId};
+use darktower_wire::ids::{Fence, NodeId, ParticipantId, TrackId};
 use darktower_wire::media::Header;
 
+use super::trunks::Trunk;
 use crate::allocate::Share;
 use crate::demand::View;
 use crate::path::Loss;
@@ -45,6 +46,8 @@ pub enum Command {
         kind: Kind,
         /// Its layers and what it shows.
         shape: Shape,
+        /// The handler that its publisher is on; `None`: this one.
+        via: Option<NodeId>,
     },
     /// The track is published no more.
     TrackGone {
@@ -60,6 +63,20 @@ pub enum Command {
         track: TrackId,
         /// Whether it is subscribed.
         wanted: bool,
+    },
+    /// Another handler that the meeting is on may open a trunk here.
+    Trunk {
+        /// The handler.
+        node: NodeId,
+        /// SHA-256 of a ticket that opens it. The newest two count.
+        ticket: TicketHash,
+    },
+    /// Another handler that the meeting is on: what comes of the participants there comes by a trunk to it.
+    Neighbour {
+        /// The handler.
+        node: NodeId,
+        /// The way there.
+        trunk: Trunk,
     },
     /// The meeting has ended.
     Over,
@@ -99,6 +116,27 @@ pub enum Input {
         session: SessionId,
         /// The track.
         track: TrackId,
+        /// The layer that a trunk lacks; others get but one.
+        layer: u8,
+    },
+    /// Which layers of a track somebody gets at the other end of a trunk that was opened here.
+    LayersWanted {
+        /// The trunk.
+        session: SessionId,
+        /// The track.
+        track: TrackId,
+        /// Bit n stands for layer n.
+        layers: u16,
+    },
+    /// A trunk that was dialled stands.
+    TrunkOpened {
+        /// Its number, as in [`Output::Dial`].
+        session: SessionId,
+    },
+    /// A trunk that was dialled is gone, or could not be opened.
+    TrunkClosed {
+        /// Its number.
+        session: SessionId,
     },
     /// All that a subscriber shows, in place of what it said before.
     Demand {
@@ -145,6 +183,18 @@ pub enum Output<P> {
         session: SessionId,
         /// The track.
         track: TrackId,
+    },
+    /// Open a trunk, and say how that went.
+    Dial {
+        /// Its number: frames that come by it are of this session.
+        session: SessionId,
+        /// Where to.
+        trunk: Trunk,
+    },
+    /// Close a trunk that was dialled, or give up dialling. No `TrunkClosed` is needed for it.
+    HangUp {
+        /// Its number.
+        session: SessionId,
     },
     /// Ask a publisher to begin a new group.
     KeyFrameWanted {

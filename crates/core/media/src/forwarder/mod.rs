@@ -16,12 +16,13 @@ mod repeats;
 mod seats;
 mod targets;
 mod tracks;
+mod trunks;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use darktower_wire::ids::{Fence, ParticipantId, TrackId};
+use darktower_wire::ids::{Fence, NodeId, ParticipantId, TrackId};
 
 use crate::allocate;
 use crate::path::redundancy;
@@ -30,6 +31,8 @@ pub use facts::{Command, Delivery, Input, Output, SessionId, TicketHash};
 use receivers::Session;
 use seats::Seat;
 use tracks::Track;
+use trunks::Neighbour;
+pub use trunks::Trunk;
 
 /// What is forwarded: header and sealed payload as they came, or in a simulation
 /// anything that knows its size.
@@ -104,6 +107,10 @@ pub struct Forwarder<P> {
     by_seat: BTreeMap<ParticipantId, SessionId>,
     seats: BTreeMap<ParticipantId, Seat>,
     tracks: BTreeMap<TrackId, Track<P>>,
+    neighbours: BTreeMap<NodeId, Neighbour>,
+    next_trunk: u64,
+    /// When a trunk is to be dialled, or earlier.
+    dial_due: Option<Duration>,
     speakers: Speakers,
     missed: BTreeSet<(SessionId, TrackId)>,
     cached: usize,
@@ -139,6 +146,9 @@ impl<P: Payload> Forwarder<P> {
             by_seat: BTreeMap::new(),
             seats: BTreeMap::new(),
             tracks: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
+            next_trunk: 0,
+            dial_due: None,
             speakers: Speakers::new(config.speakers),
             missed: BTreeSet::new(),
             cached: 0,
@@ -176,11 +186,26 @@ impl<P: Payload> Forwarder<P> {
                         .push_back(Output::SeatDisconnected { seat, code });
                 }
             }
-            Input::KeyFrameWanted { session, track } => {
-                if let Err(code) = self.key_frame_wanted(now, session, track) {
+            Input::KeyFrameWanted {
+                session,
+                track,
+                layer,
+            } => {
+                if let Err(code) = self.key_frame_wanted(now, session, track, layer) {
                     self.outputs.push_back(Output::Refused { session, code });
                 }
             }
+            Input::LayersWanted {
+                session,
+                track,
+                layers,
+            } => {
+                if let Err(code) = self.trunk_wants(now, session, track, layers) {
+                    self.outputs.push_back(Output::Refused { session, code });
+                }
+            }
+            Input::TrunkOpened { session } => self.trunk_opened(session),
+            Input::TrunkClosed { session } => self.trunk_closed(now, session),
             Input::Demand { session, views } => self.demand(now, session, views),
             Input::Path {
                 session,
@@ -200,12 +225,12 @@ impl<P: Payload> Forwarder<P> {
     /// Call [`Forwarder::handle`] with [`Input::Tick`] no later than this.
     pub fn deadline(&self) -> Option<Duration> {
         let due = earliest(self.beat, self.asks_due);
-        earliest(due, self.unseated_due)
+        earliest(earliest(due, self.unseated_due), self.dial_due)
     }
 
     /// Nobody is connected and no seat is held: there is nothing to forget.
     pub fn is_idle(&self) -> bool {
-        self.sessions.is_empty() && self.seats.is_empty()
+        self.sessions.is_empty() && self.seats.values().all(|seat| seat.is_trunk)
     }
 
     /// Sessions connected, tracks known, bytes cached.
@@ -220,6 +245,9 @@ impl<P: Payload> Forwarder<P> {
         }
         if self.unseated_due.is_some_and(|due| now >= due) {
             self.close_unseated(now);
+        }
+        if self.dial_due.is_some_and(|due| now >= due) {
+            self.redial(now);
         }
     }
 }

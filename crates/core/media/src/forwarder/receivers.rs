@@ -49,6 +49,8 @@ pub(super) struct Session {
     demand: Demand,
     demanded: Option<Duration>,
     pub(super) allocator: Allocator,
+    /// Of a trunk: the layers of each track that somebody gets at its other end.
+    pub(super) wants: BTreeMap<TrackId, u16>,
     /// What it gets.
     given: Allocation,
     /// It needs a new allocation then.
@@ -80,6 +82,7 @@ impl Session {
             demand: Demand::default(),
             demanded: None,
             allocator: Allocator::new(config),
+            wants: BTreeMap::new(),
             given: Allocation::default(),
             due: None,
             ran: Duration::ZERO,
@@ -171,6 +174,7 @@ impl<P: Payload> Forwarder<P> {
         }
         if core::mem::take(&mut self.arrivals) {
             self.warm_up(now);
+            self.redial(now);
         }
         self.layers_wanted(now);
     }
@@ -208,7 +212,8 @@ impl<P: Payload> Forwarder<P> {
     /// Tells each subscriber which audio tracks it gets, where that has changed.
     fn tell_speakers(&mut self) {
         for (&id, session) in &mut self.sessions {
-            let Some(place) = self.seats.get(&session.seat) else {
+            let place = self.seats.get(&session.seat);
+            let Some(place) = place.filter(|place| !place.is_trunk) else {
                 continue;
             };
             let is_got = |id: &TrackId| {
@@ -294,6 +299,9 @@ impl<P: Payload> Forwarder<P> {
 
     fn decide(&mut self, now: Duration, id: SessionId) -> Option<Allocation> {
         self.dirty.remove(&id);
+        if self.is_trunk(id) {
+            return None;
+        }
         let session = self.sessions.get_mut(&id)?;
         session.due = None;
         session.ran = now;

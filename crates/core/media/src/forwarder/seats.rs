@@ -16,6 +16,8 @@ const MAX_TICKETS: usize = 2;
 pub(super) struct Seat {
     /// Since when it may send and receive; `None` in the lobby.
     pub(super) joined: Option<Duration>,
+    /// It is another handler.
+    pub(super) is_trunk: bool,
     /// Whether a session of it has received before.
     received: bool,
     /// What opens a session on it, oldest first.
@@ -45,7 +47,8 @@ impl<P: Payload> Forwarder<P> {
                 seat,
                 kind,
                 shape,
-            } => self.track(now, id, seat, kind, shape),
+                via,
+            } => self.track(now, id, seat, kind, shape, via),
             Command::TrackGone { id } => {
                 self.track_gone(now, id);
                 for seat in self.seats.values_mut() {
@@ -56,7 +59,9 @@ impl<P: Payload> Forwarder<P> {
                 seat,
                 track,
                 wanted,
-            } => self.subscription(seat, track, wanted),
+            } => self.subscription(now, seat, track, wanted),
+            Command::Trunk { node, ticket } => self.trunk(now, node, ticket),
+            Command::Neighbour { node, trunk } => self.neighbour(now, node, trunk),
             Command::Over => {
                 let sessions: Vec<_> = self.sessions.keys().copied().collect();
                 for session in sessions {
@@ -65,6 +70,10 @@ impl<P: Payload> Forwarder<P> {
                 let seats: Vec<_> = self.seats.keys().copied().collect();
                 for seat in seats {
                     self.seat_gone(now, seat, Code::MeetingEnded);
+                }
+                let neighbours: Vec<_> = self.neighbours.keys().copied().collect();
+                for node in neighbours {
+                    self.neighbour_gone(node);
                 }
                 self.tracks.clear();
                 self.cached = 0;
@@ -78,6 +87,9 @@ impl<P: Payload> Forwarder<P> {
                 }
                 for track in self.tracks.values_mut() {
                     track.said = false;
+                }
+                for neighbour in self.neighbours.values_mut() {
+                    neighbour.said = false;
                 }
             }
             Command::SyncEnd => self.sync_end(now),
@@ -98,13 +110,18 @@ impl<P: Payload> Forwarder<P> {
         for seat in seats {
             self.seat_gone(now, seat, Code::ParticipantUnknown);
         }
+        let neighbours = self.neighbours.iter().filter(|(_, place)| !place.said);
+        let neighbours: Vec<_> = neighbours.map(|(&node, _)| node).collect();
+        for node in neighbours {
+            self.neighbour_gone(node);
+        }
         let again = self.seats.iter().flat_map(|(&seat, state)| {
             let unsaid = state.unwanted.difference(&state.said_unwanted);
             unsaid.map(move |&track| (seat, track))
         });
         let again: Vec<_> = again.collect();
         for (seat, track) in again {
-            self.subscription(seat, track, true);
+            self.subscription(now, seat, track, true);
         }
         // A new controller has yet to learn who is here.
         for &seat in self.by_seat.keys() {
@@ -114,7 +131,7 @@ impl<P: Payload> Forwarder<P> {
         }
     }
 
-    fn seat(&mut self, now: Duration, seat: ParticipantId, joined: bool) {
+    pub(super) fn seat(&mut self, now: Duration, seat: ParticipantId, joined: bool) {
         let session = self.by_seat.get(&seat).copied();
         let is_new = !self.seats.contains_key(&seat);
         let state = self.seats.entry(seat).or_default();
@@ -148,7 +165,7 @@ impl<P: Payload> Forwarder<P> {
         }
     }
 
-    fn ticket(&mut self, seat: ParticipantId, ticket: TicketHash) {
+    pub(super) fn ticket(&mut self, seat: ParticipantId, ticket: TicketHash) {
         let Some(state) = self.seats.get_mut(&seat) else {
             return;
         };
@@ -181,7 +198,7 @@ impl<P: Payload> Forwarder<P> {
         }
     }
 
-    fn subscription(&mut self, seat: ParticipantId, track: TrackId, wanted: bool) {
+    fn subscription(&mut self, now: Duration, seat: ParticipantId, track: TrackId, wanted: bool) {
         let Some(state) = self.seats.get_mut(&seat) else {
             return;
         };
@@ -189,7 +206,7 @@ impl<P: Payload> Forwarder<P> {
             state.said_unwanted.remove(&track);
             let was_unwanted = state.unwanted.remove(&track);
             if let (true, Some(&session)) = (was_unwanted, self.by_seat.get(&seat)) {
-                self.subscribe(seat, session, track);
+                self.subscribe(now, seat, session, track);
             }
         } else {
             state.said_unwanted.insert(track);
@@ -247,14 +264,15 @@ impl<P: Payload> Forwarder<P> {
         if state.joined.is_none() {
             return;
         }
-        let first = !core::mem::replace(&mut state.received, true);
+        // Nobody makes a key frame for a trunk that comes.
+        let first = !core::mem::replace(&mut state.received, true) && !state.is_trunk;
         if let (true, Some(state)) = (first, self.sessions.get_mut(&session)) {
             state.began = Some(now);
             state.allocator.begins(now);
         }
         let tracks: Vec<_> = self.tracks.keys().copied().collect();
         for id in tracks {
-            self.subscribe(seat, session, id);
+            self.subscribe(now, seat, session, id);
         }
     }
 

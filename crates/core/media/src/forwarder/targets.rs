@@ -60,6 +60,18 @@ impl Target {
         }
     }
 
+    /// One that gets all of a layer, from its next group on.
+    pub(super) fn of_layer(session: SessionId, layer: u8, now: Duration) -> Self {
+        Self {
+            session,
+            layer: None,
+            temporal: u8::MAX,
+            wanted: layer,
+            wanted_temporal: u8::MAX,
+            asked: now,
+        }
+    }
+
     /// Whether it gets a frame of the track.
     pub(super) fn takes(&mut self, header: &Header, begins: bool) -> bool {
         if self.layer != Some(header.layer) {
@@ -167,7 +179,7 @@ impl<P: Payload> Forwarder<P> {
 
     /// Lets a target begin with the newest group of the layer that it wants, or asks
     /// for one.
-    fn begin(&mut self, now: Duration, id: TrackId, at: usize) {
+    pub(super) fn begin(&mut self, now: Duration, id: TrackId, at: usize) {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use darktower_wire::ids::{ParticipantId, TrackId};
+use darktower_wire::ids::{NodeId, ParticipantId, TrackId};
 use darktower_wire::media::MAX_LAYER;
 
 use super::layer::Layer;
@@ -15,6 +15,8 @@ use crate::{Bitrate, Kind, Shape, demand};
 #[derive(Debug)]
 pub(super) struct Track<P> {
     pub(super) seat: ParticipantId,
+    /// The handler that its publisher is on, where that is another.
+    pub(super) via: Option<NodeId>,
     /// The session that may send on it, while there is one.
     pub(super) from: Option<SessionId>,
     /// There was one before.
@@ -42,10 +44,17 @@ pub(super) struct Track<P> {
 }
 
 impl<P> Track<P> {
-    fn new(now: Duration, seat: ParticipantId, kind: Kind, shape: Shape) -> Self {
+    fn new(
+        now: Duration,
+        seat: ParticipantId,
+        kind: Kind,
+        shape: Shape,
+        via: Option<NodeId>,
+    ) -> Self {
         let count = shape.count();
         let mut track = Self {
             seat,
+            via,
             from: None,
             had_publisher: false,
             kind,
@@ -53,8 +62,8 @@ impl<P> Track<P> {
             shape,
             targets: Vec::new(),
             ladder: Vec::new(),
-            // A publisher sends all of them until it is told otherwise.
-            layers_said: Some(u16::MAX >> (16 - count)),
+            // A publisher sends all of them until it is told otherwise, a trunk none.
+            layers_said: via.is_none().then_some(u16::MAX >> (16 - count)),
             hoped: 0,
             lacking: 0,
             repeats: Repeats::default(),
@@ -117,24 +126,49 @@ impl<P: Payload> Forwarder<P> {
         seat: ParticipantId,
         kind: Kind,
         shape: Shape,
+        via: Option<NodeId>,
     ) {
         if let Some(track) = self.tracks.get_mut(&id)
             && (track.seat, track.kind, &track.shape) == (seat, kind, &shape)
         {
             track.said = true;
+            if track.via != via {
+                self.comes_by(now, id, via);
+            }
             return;
         }
         self.track_gone(now, id);
-        self.tracks.insert(id, Track::new(now, seat, kind, shape));
-        self.route(seat);
+        let track = Track::new(now, seat, kind, shape, via);
+        self.tracks.insert(id, track);
+        self.route_track(id);
         let others = self.by_seat.iter().filter(|(other, _)| **other != seat);
         let others: Vec<_> = others.map(|(&other, &session)| (other, session)).collect();
         for (other, session) in others {
-            self.subscribe(other, session, id);
+            self.subscribe(now, other, session, id);
         }
         self.touched.insert(id);
         self.arm(now);
         self.ask_for_missed(now, seat, id);
+    }
+
+    /// Its publisher is on another handler than before.
+    fn comes_by(&mut self, now: Duration, id: TrackId, via: Option<NodeId>) {
+        let trunks: Vec<_> = self.sessions.keys().copied().collect();
+        let trunks: Vec<_> = trunks.into_iter().filter(|id| self.is_trunk(*id)).collect();
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        track.via = via;
+        if via.is_some() {
+            track.targets.retain(|one| !trunks.contains(&one.session));
+        }
+        self.touched.insert(id);
+        self.route_track(id);
+        for session in trunks {
+            if let Some(seat) = self.sessions.get(&session).map(|one| one.seat) {
+                self.subscribe(now, seat, session, id);
+            }
+        }
     }
 
     /// Asks for a key frame where frames came before the word that allows them.
@@ -172,7 +206,13 @@ impl<P: Payload> Forwarder<P> {
 
     /// Lets a track flow to a session that may have it: audio at once, of video what
     /// its next allocation gives.
-    pub(super) fn subscribe(&mut self, seat: ParticipantId, session: SessionId, id: TrackId) {
+    pub(super) fn subscribe(
+        &mut self,
+        now: Duration,
+        seat: ParticipantId,
+        session: SessionId,
+        id: TrackId,
+    ) {
         let Some(place) = self.seats.get(&seat) else {
             return;
         };
@@ -181,6 +221,9 @@ impl<P: Payload> Forwarder<P> {
         };
         if place.joined.is_none() || track.seat == seat || place.unwanted.contains(&id) {
             return;
+        }
+        if place.is_trunk && (track.via.is_some() || track.kind == Kind::Video) {
+            return self.feed_trunk(now, session, id);
         }
         if track.kind == Kind::Audio {
             let already = track.targets.iter().any(|one| one.session == session);

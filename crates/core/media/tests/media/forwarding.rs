@@ -58,6 +58,7 @@ pub(crate) fn track(id: TrackId, seat: ParticipantId, kind: Kind) -> Command {
         seat,
         kind,
         shape,
+        via: None,
     }
 }
 
@@ -320,6 +321,7 @@ fn requests_for_key_frames_are_folded() {
             let wanted = Input::KeyFrameWanted {
                 session: SessionId(who),
                 track: CAMERA,
+                layer: 0,
             };
             let outputs = tell(&mut forwarder, at, wanted);
             asked += outputs.iter().filter(is_ask).count();
@@ -331,6 +333,7 @@ fn requests_for_key_frames_are_folded() {
     let own = Input::KeyFrameWanted {
         session: session(ALICE),
         track: CAMERA,
+        layer: 0,
     };
     let refused = Output::Refused {
         session: session(ALICE),

@@ -460,7 +460,7 @@ proptest! {
                 }
                 Step::Ask => {
                     let (session, track) = (session(BOB), TrackId(CAMERA));
-                    stage.tell(Input::KeyFrameWanted { session, track });
+                    stage.tell(Input::KeyFrameWanted { session, track, layer: 0 });
                 }
                 Step::Run(time) => stage.run(time),
             }

@@ -129,6 +129,7 @@ impl Meeting {
                 seat,
                 kind,
                 shape,
+                via: None,
             });
         }
         let (session, seat) = (SessionId(1), ALICE);
@@ -445,7 +446,11 @@ impl Meeting {
                 subscriber::Output::KeyFrameWanted { .. } if !self.viewers[at].reads => {}
                 subscriber::Output::KeyFrameWanted { track, .. } => {
                     let session = self.viewers[at].session;
-                    self.forward(forwarder::Input::KeyFrameWanted { session, track });
+                    self.forward(forwarder::Input::KeyFrameWanted {
+                        session,
+                        track,
+                        layer: 0,
+                    });
                 }
                 subscriber::Output::Stop { stream, .. } => {
                     let (now, viewer) = (self.now, &mut self.viewers[at]);

@@ -129,7 +129,7 @@ proptest! {
                     let kind = if video { Kind::Video } else { Kind::Audio };
                     model.tracks.insert(id, who);
                     let (id, seat, shape) = (TrackId(id), place(who), Shape::of_layers(2));
-                    say(Command::Track { id, seat, kind, shape })
+                    say(Command::Track { id, seat, kind, shape, via: None })
                 }
                 Step::TrackGone(id) => {
                     model.tracks.remove(&id);
@@ -161,7 +161,7 @@ proptest! {
                 }
                 Step::Want(who, track) => {
                     let (session, track) = (session(place(who)), TrackId(track));
-                    Input::KeyFrameWanted { session, track }
+                    Input::KeyFrameWanted { session, track, layer: 0 }
                 }
                 Step::Later(by) => {
                     at += by;

@@ -97,6 +97,7 @@ impl Stage {
             seat,
             kind,
             shape,
+            via: None,
         });
     }
 
@@ -118,6 +119,7 @@ impl Stage {
             seat,
             kind,
             shape,
+            via: None,
         });
     }
 

@@ -207,7 +207,7 @@ plain_envelopes! {
         Elsewhere "elsewhere"
     }
     media_control::ClientControl, client_control { } {
-        Hello "hello" KeyFrameWanted "key_frame_wanted" Ping "ping" Demand "demand"
+        Hello "hello" KeyFrameWanted "key_frame_wanted" Ping "ping" Demand "demand" LayersWanted "layers_wanted"
     }
     media_control::ServerControl, server_control { } {
         Welcome "welcome" KeyFrameWanted "key_frame_wanted" Pong "pong" Drain "drain"

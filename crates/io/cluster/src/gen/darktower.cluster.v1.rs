@@ -67,7 +67,7 @@ pub struct MediaCommand {
     pub traceparent: ::prost::alloc::string::String,
     #[prost(
         oneof = "media_command::Body",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
     )]
     pub body: ::core::option::Option<media_command::Body>,
 }
@@ -94,6 +94,10 @@ pub mod media_command {
         SyncBegin(super::SyncBegin),
         #[prost(message, tag = "18")]
         SyncEnd(super::SyncEnd),
+        #[prost(message, tag = "19")]
+        Trunk(super::Trunk),
+        #[prost(message, tag = "20")]
+        Neighbour(super::Neighbour),
     }
 }
 /// A place that may open a media session, send on its tracks and receive.
@@ -130,6 +134,9 @@ pub struct Track {
     /// Of video, the smallest first; at least one.
     #[prost(message, repeated, tag = "6")]
     pub layers: ::prost::alloc::vec::Vec<TrackLayer>,
+    /// Node id of the handler its publisher is on; empty: this one.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub via: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TrackLayer {
@@ -159,6 +166,29 @@ pub struct Subscription {
     pub track: u32,
     #[prost(bool, tag = "3")]
     pub wanted: bool,
+}
+/// Another handler of the meeting, which may open a trunk here: a media session
+/// that gets the layers it asks for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Trunk {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub node: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub ticket_sha256: ::prost::bytes::Bytes,
+}
+/// Another handler of the meeting, and the way to open a trunk there: what
+/// comes of the participants there comes by it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Neighbour {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub node: ::prost::bytes::Bytes,
+    /// As handlers reach it.
+    #[prost(string, tag = "2")]
+    pub url: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub certificate_sha256: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub ticket: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MeetingOver {}

@@ -5,3 +5,4 @@ mod counts;
 mod flow;
 mod greedy;
 mod stage;
+mod trunks;

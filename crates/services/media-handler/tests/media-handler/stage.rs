@@ -195,6 +195,7 @@ pub(crate) fn track(id: TrackId, who: ParticipantId, video: bool) -> Body {
         video,
         screen: false,
         layers: vec![rpc::TrackLayer::default()],
+        via: Bytes::new(),
     })
 }
 

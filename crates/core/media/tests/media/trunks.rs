@@ -1,0 +1,508 @@
+//! One meeting on two handlers, joined by trunks over wires that take no time.
+
+use std::collections::BTreeMap;
+
+use darktower_media::demand::View;
+use darktower_media::forwarder::{Command, Config, Forwarder, Input, Output, SessionId, Trunk};
+use darktower_media::{Kind, LayerShape, Shape};
+use darktower_wire::Code;
+use darktower_wire::ids::{Fence, NodeId, ParticipantId, TrackId};
+use darktower_wire::media::{AudioLevel, Header};
+
+use crate::forwarding::{Sized, opened, seat};
+use crate::pair::ms;
+use crate::sealing::{ALICE, BOB, CAROL};
+
+const CAMERA: TrackId = TrackId(1);
+const MICROPHONE: TrackId = TrackId(2);
+const HERE: usize = 0;
+const THERE: usize = 1;
+
+fn node(at: usize) -> NodeId {
+    NodeId([0xa0 + at as u8; 16])
+}
+
+/// The session that the other handler's trunk is at this one.
+fn trunk_at(at: usize) -> SessionId {
+    SessionId(1000 + at as u64)
+}
+
+fn shape() -> Shape {
+    let layers = (0..3).map(|_| LayerShape {
+        temporal_layers: 1,
+        ..LayerShape::default()
+    });
+    let mut layers: Vec<_> = layers.collect();
+    for (layer, (width, height, kbps)) in
+        layers
+            .iter_mut()
+            .zip([(320, 180, 150), (640, 360, 500), (1280, 720, 1500)])
+    {
+        (layer.width_px, layer.height_px) = (width, height);
+        layer.max_bitrate = darktower_media::Bitrate::from_kbps(kbps);
+    }
+    Shape {
+        screen: false,
+        layers,
+    }
+}
+
+const DAVE: ParticipantId = ParticipantId([4; 16]);
+
+/// Alice is here and sends; Bob is here as well, Carol and Dave are there.
+struct Two {
+    now: u64,
+    ends: [Forwarder<Sized>; 2],
+    /// Of each end: the trunk that it dialled.
+    dialled: [Option<SessionId>; 2],
+    dials: usize,
+    /// Frames that came to somebody, by session.
+    got: BTreeMap<SessionId, Vec<Header>>,
+    /// Frames that crossed.
+    crossed: Vec<Header>,
+    /// What Alice is asked for: key frames, and the layers that are wanted.
+    keys: Vec<u8>,
+    wanted: Option<u16>,
+    refused: Vec<Code>,
+    places: [(u64, u64); 3],
+}
+
+impl Two {
+    fn new() -> Self {
+        let forwarder = || Forwarder::new(Config::default());
+        let mut two = Self {
+            now: 0,
+            ends: [forwarder(), forwarder()],
+            dialled: [None, None],
+            dials: 0,
+            got: BTreeMap::new(),
+            crossed: Vec::new(),
+            keys: Vec::new(),
+            wanted: None,
+            refused: Vec::new(),
+            places: [(0, 0); 3],
+        };
+        for (at, people) in [(HERE, [ALICE, BOB]), (THERE, [CAROL, DAVE])] {
+            let other = 1 - at;
+            two.say(
+                at,
+                Command::Trunk {
+                    node: node(other),
+                    ticket: [other as u8; 32],
+                },
+            );
+            two.say(at, two.neighbour(other));
+            for who in people {
+                two.say(at, seat(who, true));
+                two.tell(at, opened(who));
+            }
+            two.say(at, two.track(at, CAMERA, Kind::Video));
+            two.say(at, two.track(at, MICROPHONE, Kind::Audio));
+        }
+        two
+    }
+
+    fn neighbour(&self, at: usize) -> Command {
+        let trunk = Trunk {
+            url: format!("https://{at}/v1/media"),
+            certificate_sha256: Vec::new(),
+            ticket: [at as u8; 32].into(),
+        };
+        Command::Neighbour {
+            node: node(at),
+            trunk,
+        }
+    }
+
+    fn track(&self, at: usize, id: TrackId, kind: Kind) -> Command {
+        let shape = match kind {
+            Kind::Video => shape(),
+            Kind::Audio => Shape::default(),
+        };
+        let via = (at != HERE).then_some(node(HERE));
+        Command::Track {
+            id,
+            seat: ALICE,
+            kind,
+            shape,
+            via,
+        }
+    }
+
+    fn say(&mut self, at: usize, command: Command) {
+        let fence = Fence(1);
+        self.tell(at, Input::Command { fence, command });
+    }
+
+    fn tell(&mut self, at: usize, input: Input) {
+        self.ends[at].handle(ms(self.now), input);
+        self.drain(at);
+    }
+
+    fn drain(&mut self, at: usize) {
+        let other = 1 - at;
+        while let Some(output) = self.ends[at].poll() {
+            match output {
+                Output::Dial { session, .. } => {
+                    self.dials += 1;
+                    self.dialled[at] = Some(session);
+                    let seat = ParticipantId(node(at).0);
+                    let opened = Input::SessionOpened {
+                        session: trunk_at(other),
+                        seat,
+                    };
+                    self.tell(other, opened);
+                    self.tell(at, Input::TrunkOpened { session });
+                }
+                Output::HangUp { session } => {
+                    assert_eq!(self.dialled[at].take(), Some(session));
+                    let (session, code) = (trunk_at(other), Code::Left);
+                    self.tell(other, Input::SessionClosed { session, code });
+                }
+                Output::KeyFrameWanted {
+                    session,
+                    track,
+                    layer,
+                } if session.is_dialled() => {
+                    let session = trunk_at(other);
+                    self.tell(
+                        other,
+                        Input::KeyFrameWanted {
+                            session,
+                            track,
+                            layer,
+                        },
+                    );
+                }
+                Output::LayersWanted {
+                    session,
+                    track,
+                    layers,
+                } if session.is_dialled() => {
+                    let session = trunk_at(other);
+                    self.tell(
+                        other,
+                        Input::LayersWanted {
+                            session,
+                            track,
+                            layers,
+                        },
+                    );
+                }
+                Output::KeyFrameWanted { layer, .. } => {
+                    self.keys.push(layer);
+                    self.places[usize::from(layer)] = (self.places[usize::from(layer)].0 + 1, 0);
+                }
+                Output::LayersWanted { layers, .. } => {
+                    for at in 0..3 {
+                        if layers & 1 << at != 0
+                            && self.wanted.is_some_and(|was| was & 1 << at == 0)
+                        {
+                            // It begins anew.
+                            self.places[at] = (self.places[at].0 + 1, 0);
+                        }
+                    }
+                    self.wanted = Some(layers);
+                }
+                Output::Deliver(one) => self.deliver(at, one.session, one.kind, one.header),
+                Output::Refused { code, .. } => self.refused.push(code),
+                _ => {}
+            }
+        }
+    }
+
+    fn deliver(&mut self, at: usize, to: SessionId, kind: Kind, header: Header) {
+        if to != trunk_at(at) {
+            return self.got.entry(to).or_default().push(header);
+        }
+        self.crossed.push(header);
+        if let Some(trunk) = self.dialled[1 - at] {
+            self.frame(1 - at, trunk, kind, header);
+        }
+    }
+
+    fn frame(&mut self, at: usize, from: SessionId, kind: Kind, header: Header) {
+        let (mut out, now) = (Vec::new(), ms(self.now));
+        let size = if kind == Kind::Video { 1000 } else { 80 };
+        let taken = self.ends[at].on_frame(now, from, kind, &header, &Sized(size), &mut out);
+        if let Err(code) = taken {
+            self.refused.push(code);
+        }
+        for one in out {
+            self.deliver(at, one.session, one.kind, one.header);
+        }
+        self.drain(at);
+    }
+
+    /// Alice films and speaks, and time passes.
+    fn run(&mut self, ms_long: u64) {
+        let alice = crate::forwarding::session(ALICE);
+        for _ in 0..ms_long / 20 {
+            self.now += 20;
+            let sound = Header {
+                track: MICROPHONE,
+                frame: self.now / 20,
+                key: true,
+                capture_us: self.now * 1000,
+                level: Some(AudioLevel {
+                    voice: true,
+                    minus_dbov: 20,
+                }),
+                ..Header::default()
+            };
+            self.frame(HERE, alice, Kind::Audio, sound);
+            for layer in 0..3u8 {
+                let at = usize::from(layer);
+                if self.wanted.is_some_and(|wanted| wanted & 1 << at == 0) {
+                    continue;
+                }
+                let (group, frame) = self.places[at];
+                self.places[at].1 += 1;
+                let header = Header {
+                    track: CAMERA,
+                    layer,
+                    group: group + 1,
+                    frame,
+                    key: frame == 0,
+                    capture_us: self.now * 1000,
+                    ..Header::default()
+                };
+                self.frame(HERE, alice, Kind::Video, header);
+            }
+            for at in [HERE, THERE] {
+                if self.ends[at]
+                    .deadline()
+                    .is_some_and(|due| due <= ms(self.now))
+                {
+                    self.tell(at, Input::Tick);
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, at: usize, who: ParticipantId, width_px: u32, height_px: u32) {
+        let pinned = false;
+        let view = View {
+            track: CAMERA,
+            width_px,
+            height_px,
+            pinned,
+        };
+        let views = if width_px == 0 {
+            Vec::new()
+        } else {
+            vec![view]
+        };
+        let session = crate::forwarding::session(who);
+        self.tell(at, Input::Demand { session, views });
+    }
+
+    /// How many frames of a layer (or of sound) came to somebody since this was last asked.
+    fn take(&mut self, who: ParticipantId) -> BTreeMap<(TrackId, u8), usize> {
+        let got = self.got.remove(&crate::forwarding::session(who));
+        let mut counts = BTreeMap::new();
+        for header in got.unwrap_or_default() {
+            *counts.entry((header.track, header.layer)).or_default() += 1;
+        }
+        counts
+    }
+
+    fn crossed(&mut self) -> BTreeMap<(TrackId, u8), usize> {
+        let mut counts = BTreeMap::new();
+        for header in self.crossed.drain(..) {
+            *counts.entry((header.track, header.layer)).or_default() += 1;
+        }
+        counts
+    }
+}
+
+#[test]
+fn a_layer_crosses_once_however_many_want_it_and_none_that_nobody_wants() {
+    let mut two = Two::new();
+    two.show(HERE, BOB, 1280, 720);
+    two.show(THERE, CAROL, 320, 180);
+    two.show(THERE, DAVE, 320, 180);
+    two.run(2000);
+    two.crossed();
+    for who in [BOB, CAROL, DAVE] {
+        two.take(who);
+    }
+    two.run(1000);
+    assert_eq!(
+        two.crossed(),
+        [((CAMERA, 0), 50), ((MICROPHONE, 0), 50)].into()
+    );
+    for who in [CAROL, DAVE] {
+        assert_eq!(
+            two.take(who),
+            [((CAMERA, 0), 50), ((MICROPHONE, 0), 50)].into()
+        );
+    }
+    assert_eq!(
+        two.take(BOB),
+        [((CAMERA, 2), 50), ((MICROPHONE, 0), 50)].into()
+    );
+    assert_eq!(two.wanted, Some(0b101), "the middle one is wanted nowhere");
+
+    // One of them sees it large: two layers cross, each to whom it is for.
+    two.show(THERE, DAVE, 1280, 720);
+    two.run(2000);
+    two.crossed();
+    two.take(DAVE);
+    two.take(CAROL);
+    two.run(1000);
+    assert_eq!(two.crossed().len(), 3);
+    assert_eq!(two.take(DAVE)[&(CAMERA, 2)], 50);
+    assert_eq!(two.take(CAROL)[&(CAMERA, 0)], 50);
+
+    // Nobody there sees it any more: no picture crosses, and none is made for them.
+    two.show(THERE, CAROL, 0, 0);
+    two.show(THERE, DAVE, 0, 0);
+    two.run(2000);
+    two.crossed();
+    two.run(1000);
+    assert_eq!(two.crossed(), [((MICROPHONE, 0), 50)].into());
+    assert_eq!(two.wanted, Some(0b100));
+    assert_eq!(two.refused, []);
+}
+
+#[test]
+fn who_cannot_decode_there_gets_a_key_frame_from_here() {
+    let mut two = Two::new();
+    two.run(2000);
+    let before = two.keys.len();
+    let (session, track, layer) = (crate::forwarding::session(CAROL), CAMERA, 0);
+    two.tell(
+        THERE,
+        Input::KeyFrameWanted {
+            session,
+            track,
+            layer,
+        },
+    );
+    assert_eq!(two.keys.len(), before + 1);
+    two.take(CAROL);
+    two.run(100);
+    let crossed = two.crossed.iter();
+    let keys = crossed.filter(|one| one.track == CAMERA && one.key).count();
+    assert!(keys >= 1);
+    assert!(two.take(CAROL).values().sum::<usize>() > 0);
+}
+
+#[test]
+fn a_trunk_is_dialled_while_somebody_is_there_to_receive_and_again_when_it_broke() {
+    let mut two = Two::new();
+    two.run(1000);
+    assert_eq!(two.dials, 2, "each handler has one to the other");
+    // It breaks: both ends notice, and what flowed flows again.
+    let session = two.dialled[THERE].take().expect("a trunk");
+    let (trunk, code) = (trunk_at(HERE), Code::ConnectionLost);
+    two.tell(
+        HERE,
+        Input::SessionClosed {
+            session: trunk,
+            code,
+        },
+    );
+    two.tell(THERE, Input::TrunkClosed { session });
+    two.run(200);
+    assert_eq!(two.dials, 3);
+    two.take(CAROL);
+    two.run(1000);
+    assert!(two.take(CAROL)[&(CAMERA, 1)] >= 49);
+
+    // It is needed no longer than somebody is there.
+    for who in [CAROL, DAVE] {
+        let (session, code) = (crate::forwarding::session(who), Code::Left);
+        two.tell(THERE, Input::SessionClosed { session, code });
+    }
+    assert_eq!(two.dialled[THERE], None, "nobody is there to receive");
+    assert!(two.dialled[HERE].is_some());
+}
+
+#[test]
+fn a_handler_that_the_meeting_has_left_is_hung_up_on() {
+    let mut two = Two::new();
+    two.run(500);
+    two.say(THERE, Command::SyncBegin);
+    for who in [CAROL, DAVE] {
+        two.say(THERE, seat(who, true));
+    }
+    two.say(THERE, Command::SyncEnd);
+    assert_eq!(two.dialled[THERE], None);
+    let track = two.track(HERE, CAMERA, Kind::Video);
+    two.say(THERE, track);
+    two.run(200);
+    assert_eq!(two.dials, 2);
+}
+
+#[test]
+fn a_publisher_that_comes_over_from_the_other_handler_is_seen_by_all() {
+    let mut two = Two::new();
+    two.run(1000);
+    // Alice goes on at the other handler: her tracks come from there.
+    let (session, code) = (crate::forwarding::session(ALICE), Code::Left);
+    two.tell(HERE, Input::SessionClosed { session, code });
+    two.say(THERE, seat(ALICE, true));
+    two.tell(THERE, opened(ALICE));
+    for at in [HERE, THERE] {
+        let via = (at != THERE).then_some(node(THERE));
+        let (id, seat, kind, shape) = (CAMERA, ALICE, Kind::Video, shape());
+        two.say(
+            at,
+            Command::Track {
+                id,
+                seat,
+                kind,
+                shape,
+                via,
+            },
+        );
+    }
+    for frame in 0..50 {
+        two.now += 20;
+        let header = Header {
+            track: CAMERA,
+            layer: 1,
+            group: 900,
+            frame,
+            key: frame == 0,
+            ..Header::default()
+        };
+        two.frame(THERE, session, Kind::Video, header);
+        for at in [HERE, THERE] {
+            two.tell(at, Input::Tick);
+        }
+    }
+    assert!(two.take(BOB).contains_key(&(CAMERA, 1)), "by the trunk");
+    assert!(two.take(CAROL).contains_key(&(CAMERA, 1)), "directly");
+    // Of the newest group that was kept there, this end has had all.
+    assert!(two.refused.iter().all(|code| *code == Code::StaleGroup));
+}
+
+#[test]
+fn nobody_but_a_trunk_may_say_which_layers_it_wants() {
+    let mut two = Two::new();
+    let (session, track, layers) = (crate::forwarding::session(BOB), CAMERA, 0b111);
+    two.tell(
+        HERE,
+        Input::LayersWanted {
+            session,
+            track,
+            layers,
+        },
+    );
+    assert_eq!(two.refused, [Code::Forbidden]);
+    // What came by a trunk does not go back by one.
+    let session = trunk_at(THERE);
+    two.tell(
+        THERE,
+        Input::LayersWanted {
+            session,
+            track,
+            layers,
+        },
+    );
+    two.run(500);
+    assert!(two.crossed().values().all(|frames| *frames <= 25));
+}
