@@ -35,6 +35,8 @@ pub(crate) struct Meeting {
 /// A participant that films, and what it saw.
 pub(crate) struct Person {
     pub(crate) client: Client,
+    /// The handler that it was sent to.
+    door: String,
     seen: Arc<Mutex<Seen>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -115,6 +117,12 @@ impl Meeting {
         places(server, &self.code).await
     }
 
+    /// On how many handlers it is.
+    pub(crate) fn handlers(&self) -> usize {
+        let doors: BTreeSet<_> = self.people.iter().map(|person| &person.door).collect();
+        doors.len()
+    }
+
     pub(crate) async fn leave(self) {
         for person in self.people {
             person.leave().await;
@@ -146,6 +154,7 @@ impl Person {
     ) -> anyhow::Result<Self> {
         let api = Api::new(server)?;
         let access = api.lookup(code, None).await?;
+        let door = access.media.url.clone();
         let (client, events) = Client::enter_via(access, None, String::new(), ways.clone());
         client.look_up_at(api).await?;
         let speaks = films && number < SPEAKERS;
@@ -156,6 +165,7 @@ impl Person {
         let mut person = Self {
             tasks: vec![tokio::spawn(watch(events, Arc::clone(&seen)))],
             client,
+            door,
             seen,
         };
         let mut tracks = tracks.into_iter();

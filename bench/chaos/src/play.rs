@@ -12,7 +12,7 @@ use crate::Arguments;
 use crate::askers::Asker;
 use crate::crowd::{Meeting, places};
 use crate::crowded::until;
-use crate::rows::{Blow, Measure, Row, Victim};
+use crate::rows::{Blow, Ground, Measure, Row, Victim};
 use crate::system::System;
 
 /// Quiet time before a blow, in which everything flows, and after everybody is back: what is broken shows, and a gap
@@ -83,6 +83,9 @@ pub(crate) async fn row(
         false => QUIET,
     };
     let mut outcome = Outcome::default();
+    if row.ground == Ground::Spread && meetings.iter().any(|meeting| meeting.handlers() < 2) {
+        outcome.note(format!("{}: a meeting is on one handler", row.name));
+    }
     for _ in 0..arguments.repeat {
         once(row, &mut system, &meetings, &askers, quiet, &mut outcome).await?;
     }
@@ -328,6 +331,9 @@ async fn aim<'a>(
     }
     let most = on.into_iter().max_by_key(|(_, meetings)| meetings.len());
     let (addr, concerned) = most.ok_or_else(|| anyhow::anyhow!("there is no meeting"))?;
+    if (row.ground, row.victim) == (Ground::Spread, Victim::Handler) {
+        return Ok((Some(addr), meetings.iter().collect()));
+    }
     Ok((Some(addr), concerned))
 }
 

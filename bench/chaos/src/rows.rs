@@ -115,6 +115,8 @@ pub(crate) enum Ground {
     Fronted,
     /// As `Plain`; a handler takes three participants of five.
     Small,
+    /// As `Plain`; each meeting is on all handlers, two or so of it on each.
+    Spread,
     /// As `Plain`; seats are held for so many seconds.
     Seats(u64),
 }
@@ -187,6 +189,26 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         ground: Ground::Small,
         ..row("F3b", Victim::Handlers, Blow::Kill, Measure::Told, 5_000)
+    },
+    Row {
+        ground: Ground::Spread,
+        ..row(
+            "spread-handler",
+            Victim::Handler,
+            Blow::Kill,
+            Measure::Gap,
+            5_000,
+        )
+    },
+    Row {
+        ground: Ground::Spread,
+        ..row(
+            "spread-owner",
+            Victim::Controller,
+            Blow::Kill,
+            Measure::Back,
+            10_000,
+        )
     },
     Row {
         ground: Ground::Postgres,

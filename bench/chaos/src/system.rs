@@ -231,6 +231,9 @@ impl System {
         if let Ground::Seats(seconds) = self.ground {
             settings.push(("DARKTOWER_MEETING__SEAT_TTL", format!("{seconds}s")));
         }
+        if self.ground == Ground::Spread {
+            settings.push(("DARKTOWER_MEETING__HANDLER_SHARE", "2".to_owned()));
+        }
         if self.ground == Ground::Small {
             let capacity = crate::crowded::capacity(self.participants);
             settings.push(("DARKTOWER_MEDIA__CAPACITY", capacity.to_string()));

@@ -60,6 +60,16 @@ fn who_finds_no_room_on_the_last_handler_is_told_and_gets_in_when_there_is_some(
 }
 
 #[test]
+fn a_meeting_on_several_media_handlers_outlives_one() {
+    holds_with("spread-handler", "1", "4");
+}
+
+#[test]
+fn a_meeting_on_several_media_handlers_outlives_its_controller() {
+    holds_with("spread-owner", "1", "3");
+}
+
+#[test]
 fn a_media_handler_that_is_stopped_is_left_in_order() {
     holds("F3-drain");
 }

@@ -375,10 +375,11 @@ pub(crate) fn command(order: MediaOrder) -> forwarder::Command {
             video,
             screen,
             layers,
+            via,
         } => Command::Track {
             id: track,
             seat,
-            via: None,
+            via,
             kind: if video { Kind::Video } else { Kind::Audio },
             shape: Shape {
                 screen,
@@ -395,6 +396,27 @@ pub(crate) fn command(order: MediaOrder) -> forwarder::Command {
             track,
             wanted,
         },
+        MediaOrder::Trunk {
+            node,
+            ticket_sha256,
+        } => Command::Trunk {
+            node,
+            ticket: <[u8; 32]>::try_from(&ticket_sha256[..]).unwrap_or_default(),
+        },
+        MediaOrder::Neighbour {
+            node,
+            url,
+            certificate_sha256: _,
+            ticket,
+        } => {
+            let ticket = <[u8; 32]>::try_from(&ticket[..]).unwrap_or_default();
+            let trunk = forwarder::Trunk {
+                url,
+                certificate_sha256: Vec::new(),
+                ticket: ticket.into(),
+            };
+            Command::Neighbour { node, trunk }
+        }
         MediaOrder::MeetingOver => Command::Over,
     }
 }

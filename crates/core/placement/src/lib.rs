@@ -4,7 +4,7 @@
 //! themselves and answers with an order of preference. The same view gives the
 //! same answer everywhere, without anybody asking anybody.
 //!
-//! Start with [`rank`] and [`keep_or_choose`]. [`Room`] says when a meeting leaves a full handler, [`Recent`] counts in what was assigned a moment ago,
+//! Start with [`rank`] and [`keep_or_choose`]. [`Room`] says when a meeting leaves a full handler, [`spare`] where newcomers go when it is too large for one, [`Recent`] counts in what was assigned a moment ago,
 //! [`Plane`] judges whether media comes through a handler, and how much of it. [`Takeover`] is the way to a meeting's lease,
 //! [`Tenure`] what its owner knows of lease and log, [`Watch`] what a controller knows of a
 //! handler, [`View`] what a node knows of the others.
@@ -15,6 +15,7 @@ mod plane;
 mod recent;
 mod room;
 mod spell;
+mod spread;
 mod takeover;
 mod tenure;
 mod view;
@@ -26,6 +27,7 @@ pub use claim::{Answer, Claim, claim};
 pub use plane::{Plane, Probe, Way};
 pub use recent::Recent;
 pub use room::Room;
+pub use spread::spare;
 pub use takeover::{HOLD_WITHIN, Outcome, Step, Takeover};
 pub use tenure::{Logged, Renewal, Tenure};
 pub use view::View;

@@ -44,6 +44,9 @@ pub struct Config {
     /// A meeting's lease runs out so long after its owner fell silent.
     #[serde(with = "humantime_serde")]
     pub lease_ttl: Duration,
+    /// Participants of one meeting on one media handler; those beyond go to another of the region, as do those whom the
+    /// handler has no room for. 0: as many as it takes.
+    pub handler_share: u32,
     /// Tokens remembered so that none is used twice.
     pub replay_capacity: usize,
 }
@@ -69,6 +72,7 @@ impl Default for Config {
             seat_ttl: core.seat_ttl,
             empty_for: core.empty_for,
             lease_ttl: Duration::from_secs(3),
+            handler_share: 200,
             replay_capacity: 200_000,
         }
     }

@@ -427,13 +427,14 @@ fn body(order: MediaOrder) -> media_command::Body {
             video,
             screen,
             layers,
+            via,
         } => Body::Track(rpc::Track {
             id: track.0,
             seat: seat.to_vec().into(),
             video,
             screen,
             layers: layers.into_iter().map(track_layer).collect(),
-            via: Bytes::new(),
+            via: via.map_or_else(Bytes::new, |node| node.to_vec().into()),
         }),
         MediaOrder::TrackGone { track } => Body::TrackGone(rpc::TrackGone { id: track.0 }),
         MediaOrder::Subscription {
@@ -444,6 +445,24 @@ fn body(order: MediaOrder) -> media_command::Body {
             seat: seat.to_vec().into(),
             track: track.0,
             wanted,
+        }),
+        MediaOrder::Trunk {
+            node,
+            ticket_sha256,
+        } => Body::Trunk(rpc::Trunk {
+            node: node.to_vec().into(),
+            ticket_sha256,
+        }),
+        MediaOrder::Neighbour {
+            node,
+            url,
+            certificate_sha256,
+            ticket,
+        } => Body::Neighbour(rpc::Neighbour {
+            node: node.to_vec().into(),
+            url,
+            certificate_sha256,
+            ticket: ticket.0,
         }),
         MediaOrder::MeetingOver => Body::MeetingOver(rpc::MeetingOver {}),
     }

@@ -216,6 +216,7 @@ impl Prober {
                 max_bitrate_bps: 10_000,
                 temporal_layers: 1,
             }],
+            via: None,
         };
         let [sender, receiver] = &self.tickets;
         vec![

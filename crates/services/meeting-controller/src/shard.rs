@@ -89,7 +89,7 @@ struct Shard {
     tenure: Tenure,
     events: mpsc::WeakSender<Event>,
     outlets: BTreeMap<SessionId, Outlet>,
-    handler: Option<(NodeId, Link)>,
+    handlers: BTreeMap<NodeId, Link>,
     room: Room,
     /// Of the message at hand.
     trace: TraceContext,
@@ -128,7 +128,7 @@ pub(crate) fn spawn(
         tenure,
         events,
         outlets: BTreeMap::new(),
-        handler: None,
+        handlers: BTreeMap::new(),
         room: Room::default(),
         trace: TraceContext::root(),
         can_move: false,
@@ -271,7 +271,9 @@ impl Shard {
         if description.full && !is_seated {
             return Err(Code::MeetingFull);
         }
-        let media_node = self.handler.as_ref().map(|(node, _)| *node);
+        let media_node = self.meeting.handler_for(participant);
+        // The spare one is used as soon as somebody comes.
+        let media_node = media_node.filter(|_| !self.handlers.is_empty());
         Ok(Described {
             description,
             media_node,
@@ -290,7 +292,8 @@ impl Shard {
             match output {
                 Output::Persist(delta) => self.persist(delta).await,
                 _ if self.tenure.is_lost() => {}
-                Output::Media(order) => self.tell_handler(order).await,
+                Output::Media { to, order } => self.tell_handler(to, order).await,
+                Output::Sync { node } => self.use_handler(node).await,
                 Output::Send { session, message } => self.send(session, message),
                 Output::Close { session, code } => self.close(session, code),
                 Output::Over { ended } => {
@@ -439,8 +442,8 @@ impl Shard {
             self.note_loss();
             return false;
         }
-        if let Some((handler, _)) = &self.handler {
-            let handler = *handler;
+        let handlers: Vec<_> = self.handlers.keys().copied().collect();
+        for handler in handlers {
             self.sync(handler).await;
         }
         true
@@ -487,21 +490,24 @@ impl Shard {
             match output {
                 Output::Send { session, message } => self.send(session, message),
                 Output::Close { session, code } => self.close(session, code),
-                Output::Persist(_) | Output::Media(_) | Output::Over { .. } => {}
+                Output::Persist(_)
+                | Output::Media { .. }
+                | Output::Sync { .. }
+                | Output::Over { .. } => {}
             }
         }
     }
 
-    async fn tell_handler(&mut self, order: MediaOrder) {
-        if let Some((_, link)) = &self.handler {
+    async fn tell_handler(&mut self, to: NodeId, order: MediaOrder) {
+        if let Some(link) = self.handlers.get(&to) {
             link.say(self.id, self.tenure.fence(), self.trace, order)
                 .await;
         }
     }
 
     async fn sync(&mut self, node: NodeId) {
-        if let Some((_, link)) = self.handler.as_ref().filter(|(id, _)| *id == node) {
-            let orders = self.meeting.media_orders();
+        if let Some(link) = self.handlers.get(&node) {
+            let orders = self.meeting.media_orders(node);
             let fence = self.tenure.fence();
             link.sync(self.id, fence, self.trace, orders).await;
         }
@@ -509,7 +515,7 @@ impl Shard {
 
     async fn wind_up(mut self) {
         let over = self.over.unwrap_or(Over::Drained);
-        if let Some((_, link)) = &self.handler {
+        for link in self.handlers.values() {
             link.leave(self.id);
         }
         let shared = self.shared.clone();

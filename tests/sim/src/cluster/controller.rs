@@ -310,7 +310,7 @@ impl Controller {
             Wish::Sync => {
                 if let Some(node) = shard.handler {
                     use darktower_media::forwarder::Command;
-                    let orders = shard.meeting.media_orders();
+                    let orders = shard.meeting.media_orders(node);
                     let orders = orders.into_iter().map(crate::handler::command);
                     let all = std::iter::once(Command::SyncBegin).chain(orders);
                     let all: Vec<_> = all.chain([Command::SyncEnd]).collect();
@@ -379,7 +379,7 @@ impl Controller {
         }
         shard.meeting.handle(now, Input::Elsewhere(others));
         let present = shard.handler;
-        let current = present.or(shard.meeting.handler_node());
+        let current = present.or(shard.meeting.handler_nodes().first().copied());
         let best = keep_or_choose(meeting, &candidates, "", current, 0);
         if best.is_some() && best == present {
             return;
@@ -396,7 +396,12 @@ impl Controller {
                 certificate_sha256: Vec::new(),
                 ticket: Bytes::new(),
             };
-            meeting::Handler { node, assignment }
+            meeting::Handler {
+                node,
+                trunk_url: assignment.url.clone(),
+                assignment,
+                trunk_secret: [0; 32].into(),
+            }
         });
         shard.meeting.handle(now, Input::Handler(assigned));
     }

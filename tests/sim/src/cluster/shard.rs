@@ -236,7 +236,9 @@ impl Shard {
                 }
             }
             _ if self.tenure.is_lost() => {}
-            Output::Media(order) => self.wishes.push_back(Wish::Order(order)),
+            // A meeting is on one handler here.
+            Output::Media { order, .. } => self.wishes.push_back(Wish::Order(order)),
+            Output::Sync { .. } => {}
             Output::Send { session, message } => {
                 let conn = session.0;
                 match &message.body {
@@ -430,7 +432,10 @@ impl Shard {
                     self.say(session.0, framing::encode(&message), out);
                 }
                 Output::Close { session, code } => self.close(session.0, code, out),
-                Output::Persist(_) | Output::Media(_) | Output::Over { .. } => {}
+                Output::Persist(_)
+                | Output::Media { .. }
+                | Output::Sync { .. }
+                | Output::Over { .. } => {}
             }
         }
     }

@@ -172,11 +172,13 @@ impl World {
                         );
                     }
                 }
-                meeting::Output::Media(order) => {
+                meeting::Output::Media { order, .. } => {
                     self.handler.order(self.now, order);
                     self.drain_handler();
                 }
-                meeting::Output::Persist(_) | meeting::Output::Over { .. } => {}
+                meeting::Output::Persist(_)
+                | meeting::Output::Sync { .. }
+                | meeting::Output::Over { .. } => {}
             }
         }
     }

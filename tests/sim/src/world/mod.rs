@@ -99,7 +99,12 @@ impl World {
             ..Default::default()
         };
         let node = NodeId([5; 16]);
-        let handler = meeting::Handler { node, assignment };
+        let handler = meeting::Handler {
+            node,
+            trunk_url: assignment.url.clone(),
+            assignment,
+            trunk_secret: [0; 32].into(),
+        };
         world
             .meeting
             .handle(world.now, meeting::Input::Handler(Some(handler)));

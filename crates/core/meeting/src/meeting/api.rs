@@ -3,10 +3,10 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, NodeId, ParticipantId, TrackId};
 use darktower_wire::signal::{self, ClientMessage, Controller, Layer, ServerMessage};
 use darktower_wire::token::Role;
+use darktower_wire::{Code, Secret};
 
 /// What a meeting permits. The defaults are the product's.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,8 +120,17 @@ pub enum Input {
         /// Which.
         session: SessionId,
     },
-    /// The meeting is on this media handler now, or on none.
+    /// All of the meeting is on this media handler now, or on none.
     Handler(Option<Handler>),
+    /// Those who were on one of the meeting's handlers are on this one now, or still.
+    Rehomed {
+        /// The handler that they were on.
+        from: NodeId,
+        /// The one that they are on.
+        to: Handler,
+    },
+    /// Where newcomers go when the handler that they go to has no room for more of this meeting.
+    Spare(Option<Spare>),
     /// These controllers would take the meeting where this one is gone, the best first.
     Elsewhere(Vec<Controller>),
     /// The meeting is given up here: another controller has it, or may have it. What
@@ -147,6 +156,19 @@ pub struct Handler {
     pub node: NodeId,
     /// How it is reached; the ticket is empty.
     pub assignment: signal::MediaAssignment,
+    /// How other handlers reach it.
+    pub trunk_url: String,
+    /// Random; tickets for trunks to it are made of it. Another each time that it comes.
+    pub trunk_secret: Secret<[u8; 32]>,
+}
+
+/// A handler that is not in use, or not by newcomers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spare {
+    /// It is, once so many are on the one that newcomers go to.
+    pub from: usize,
+    /// Which.
+    pub handler: Handler,
 }
 
 /// What to do, in this order.
@@ -155,8 +177,20 @@ pub struct Handler {
 pub enum Output {
     /// Append to the recoverable log, before anything that follows.
     Persist(Bytes),
-    /// Tell the media handler.
-    Media(MediaOrder),
+    /// Tell a media handler.
+    Media {
+        /// Which.
+        to: NodeId,
+        /// What.
+        order: MediaOrder,
+    },
+    /// Say everything to a media handler ([`Meeting::media_orders`](super::Meeting::media_orders)), which may be new, for
+    /// what is where has changed. Handlers that are not named by
+    /// [`Meeting::handler_nodes`](super::Meeting::handler_nodes) any more are left.
+    Sync {
+        /// Which.
+        node: NodeId,
+    },
     /// Send a message.
     Send {
         /// To whom.
@@ -209,6 +243,26 @@ pub enum MediaOrder {
         screen: bool,
         /// Its layers, the smallest first; of video at least one.
         layers: Vec<Layer>,
+        /// The handler that its publisher is on, where that is another.
+        via: Option<NodeId>,
+    },
+    /// Another handler of the meeting, which may open a trunk here.
+    Trunk {
+        /// Which.
+        node: NodeId,
+        /// SHA-256 of the ticket that opens it.
+        ticket_sha256: Bytes,
+    },
+    /// Another handler of the meeting, to which a trunk is opened.
+    Neighbour {
+        /// Which.
+        node: NodeId,
+        /// How it is reached.
+        url: String,
+        /// SHA-256 of the certificates it may show.
+        certificate_sha256: Vec<Bytes>,
+        /// Opens the trunk.
+        ticket: Secret<Bytes>,
     },
     /// The track is no more.
     TrackGone {

@@ -5,6 +5,7 @@
 //! connected, and what was asked of whom, is here and is rebuilt by resuming ends.
 
 mod api;
+mod handlers;
 mod key_faults;
 mod key_requests;
 mod keys;
@@ -25,8 +26,9 @@ use prost::Message as _;
 
 pub use api::{
     Config, Credential, Description, Entropy, Handler, Input, MediaOrder, Output, RestoreError,
-    SessionId, resume_token_meeting, resume_token_participant,
+    SessionId, Spare, resume_token_meeting, resume_token_participant,
 };
+use handlers::Handlers;
 use keys::KeyRequests;
 use record::{Change, Entry, Records};
 
@@ -43,7 +45,7 @@ pub struct Meeting {
     sessions: BTreeMap<SessionId, Session>,
     /// The session on each taken seat.
     seated: BTreeMap<ParticipantId, SessionId>,
-    handler: Option<signal::MediaAssignment>,
+    handlers: Handlers,
     elsewhere: Vec<signal::Controller>,
     keys: KeyRequests,
     /// Nobody has been here since.
@@ -57,6 +59,8 @@ struct Session {
     participant: ParticipantId,
     role: signal::Role,
     stage: Stage,
+    /// The media handler that it was told of in the lobby, where newcomers go to another by now.
+    home: Option<NodeId>,
     entropy: api::Entropy,
     /// The resume token it came with.
     token: Option<Secret<Bytes>>,
@@ -139,7 +143,7 @@ impl Meeting {
             now,
             sessions: BTreeMap::new(),
             seated: BTreeMap::new(),
-            handler: None,
+            handlers: Handlers::default(),
             elsewhere: Vec::new(),
             keys: KeyRequests::default(),
             empty_since: Some(now),
@@ -181,34 +185,6 @@ impl Meeting {
         self.records.seat(participant).is_some()
     }
 
-    /// The media handler it was on last.
-    pub fn handler_node(&self) -> Option<NodeId> {
-        NodeId::from_slice(&self.records.handler).ok()
-    }
-
-    /// All that should be at the media handler, to be said after a reconnect.
-    pub fn media_orders(&self) -> Vec<MediaOrder> {
-        let mut orders = Vec::new();
-        for seat in &self.records.seats {
-            orders.push(seats::media_seat(seat));
-        }
-        for seat in &self.records.seats {
-            orders.extend(
-                seat.tracks
-                    .iter()
-                    .map(|track| tracks::media_track(seat, track)),
-            );
-            orders.extend(tracks::media_unwanted(seat));
-        }
-        let lobby = self
-            .sessions
-            .values()
-            .filter(|session| session.stage == Stage::Lobby);
-        let lobby = lobby.filter(|session| self.records.seat(session.participant).is_none());
-        orders.extend(lobby.map(seats::media_lobby));
-        orders
-    }
-
     /// A fact arrived at `now`.
     pub fn handle(&mut self, now: Duration, input: Input) {
         self.now = self.now.max(now);
@@ -222,6 +198,8 @@ impl Meeting {
             Input::Malformed { session, code } => self.close(session, code),
             Input::Closed { session } => self.closed(session),
             Input::Handler(handler) => self.handler(handler),
+            Input::Rehomed { from, to } => self.rehomed(from, to),
+            Input::Spare(spare) => self.spare_is(spare),
             Input::Elsewhere(controllers) => self.elsewhere(controllers),
             Input::Moved { to, code } => self.moved(to, code),
             Input::End => self.end(),
@@ -325,6 +303,7 @@ impl Meeting {
             self.close(session, Code::ConnectionLost);
         }
         self.expire_seats();
+        self.leave_empty_handlers();
         self.review_keys();
         let is_empty = self.sessions.is_empty() && self.records.seats.is_empty();
         match (is_empty, self.empty_since) {
@@ -336,35 +315,8 @@ impl Meeting {
         let empty = |since| self.now >= since + self.config.empty_for;
         if ended || self.empty_since.is_some_and(empty) {
             self.over = true;
-            self.outputs
-                .push_back(Output::Media(MediaOrder::MeetingOver));
+            self.media_everywhere(&MediaOrder::MeetingOver);
             self.outputs.push_back(Output::Over { ended });
-        }
-    }
-
-    fn handler(&mut self, handler: Option<Handler>) {
-        if let Some(handler) = &handler
-            && self.handler_node() != Some(handler.node)
-        {
-            self.change(Change::Handler(handler.node.to_vec().into()));
-        }
-        let assignment = handler.map(|handler| handler.assignment);
-        if self.handler == assignment {
-            return;
-        }
-        self.handler = assignment;
-        let Some(assignment) = &self.handler else {
-            return;
-        };
-        let told = self
-            .sessions
-            .iter()
-            .filter(|(_, entry)| entry.stage != Stage::Opened);
-        let told: Vec<_> = told
-            .map(|(session, entry)| (*session, seats::with_ticket(assignment, entry)))
-            .collect();
-        for (session, assignment) in told {
-            self.send(session, 0, 0, Body::Media(assignment));
         }
     }
 
@@ -462,10 +414,6 @@ impl Meeting {
         for session in told {
             self.send(session, 0, sequence, body.clone());
         }
-    }
-
-    fn media(&mut self, order: MediaOrder) {
-        self.outputs.push_back(Output::Media(order));
     }
 
     fn wall_ms(&self) -> u64 {

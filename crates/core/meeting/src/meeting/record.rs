@@ -37,7 +37,7 @@ pub(super) struct Records {
     /// Of the last commit; never goes back, so that a voided one stays voided.
     #[prost(uint64, tag = "8")]
     pub(super) last_serial: u64,
-    /// The media handler's node; empty where there was none yet.
+    /// The node of the media handler that newcomers go to; empty where there was none yet.
     #[prost(bytes = "bytes", tag = "10")]
     pub(super) handler: Bytes,
 }
@@ -72,6 +72,9 @@ pub(super) struct Seat {
     pub(super) tracks: Vec<Track>,
     #[prost(uint32, repeated, tag = "8")]
     pub(super) unwanted: Vec<u32>,
+    /// The media handler it is on; empty where that is the meeting's.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub(super) handler: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -155,7 +158,10 @@ pub(super) struct Commit {
 /// One entry of the recoverable log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
-    #[prost(oneof = "Change", tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(
+        oneof = "Change",
+        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+    )]
     pub(super) change: Option<Change>,
 }
 
@@ -192,9 +198,24 @@ pub(super) enum Change {
     /// This member has to join the group again.
     #[prost(bytes = "bytes", tag = "11")]
     Astray(Bytes),
-    /// The meeting is on this media handler.
+    /// All of the meeting is on this media handler.
     #[prost(bytes = "bytes", tag = "13")]
     Handler(Bytes),
+    /// Newcomers go to this media handler; all others stay where they are.
+    #[prost(bytes = "bytes", tag = "14")]
+    Spread(Bytes),
+    /// Those on one media handler are on another.
+    #[prost(message, tag = "15")]
+    Moved(Moved),
+}
+
+/// From one media handler to another.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Moved {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) from: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) to: Bytes,
 }
 
 impl Records {
@@ -255,12 +276,43 @@ impl Records {
                 }
             }
             Change::Forgotten(_) => self.keys = None,
-            Change::Handler(node) => self.handler = node,
+            Change::Handler(node) => {
+                self.handler = node;
+                self.seats.iter_mut().for_each(|seat| seat.handler.clear());
+            }
+            Change::Spread(node) => {
+                let former = std::mem::replace(&mut self.handler, node);
+                self.settle_homes(|home| {
+                    if home.is_empty() {
+                        *home = former.clone()
+                    }
+                });
+            }
+            Change::Moved(Moved { from, to }) => {
+                if self.handler == from {
+                    self.handler = to.clone();
+                }
+                self.settle_homes(|home| {
+                    if *home == from {
+                        *home = to.clone()
+                    }
+                });
+            }
             Change::Astray(id) => {
                 let members = self.keys.iter_mut().flat_map(|keys| &mut keys.members);
                 for member in members.filter(|member| member.id == id) {
                     member.astray = true;
                 }
+            }
+        }
+    }
+
+    /// Changes where seats are; nobody is away from the meeting's handler by name.
+    fn settle_homes(&mut self, change: impl Fn(&mut Bytes)) {
+        for seat in &mut self.seats {
+            change(&mut seat.handler);
+            if seat.handler == self.handler {
+                seat.handler.clear();
             }
         }
     }

@@ -29,6 +29,7 @@ impl Meeting {
             participant,
             role,
             stage: Stage::Opened,
+            home: None,
             entropy,
             token: token.map(Into::into),
             heard: self.now,
@@ -83,14 +84,20 @@ impl Meeting {
     }
 
     pub(super) fn hello(&mut self, from: From) {
+        let is_new = self.records.seat(from.participant).is_none();
+        let was_here = self.sessions.get(&from.session);
+        if is_new && was_here.is_some_and(|entry| entry.stage == Stage::Opened) {
+            self.make_room();
+        }
         let Some(entry) = self.sessions.get_mut(&from.session) else {
             return;
         };
         entry.stage = Stage::Lobby;
         let order = media_lobby(entry);
         self.close_others(from, |other| other.stage == Stage::Lobby);
-        if self.records.seat(from.participant).is_none() {
-            self.media(order);
+        if is_new {
+            let home = self.home_by_id(from.participant);
+            self.media_at(home, order);
         }
         let lobby = signal::Lobby {
             meeting: self.records.meeting.clone(),
@@ -128,10 +135,15 @@ impl Meeting {
                 Err(code) => return self.refuse(from, code, ""),
             }
         }
+        let waits = self.sessions.get(&from.session);
+        let waits = waits.is_some_and(|entry| entry.stage == Stage::Lobby);
         let key = match self.judge_join_key(from, join.key) {
             Ok(key) => key,
             Err((code, detail)) => return self.refuse(from, code, detail),
         };
+        if !resumed && !waits {
+            self.make_room();
+        }
         self.take_seat(from, seat, resumed);
         for track in &new_tracks {
             self.tell_published(from, track, !resumed);
@@ -175,9 +187,13 @@ impl Meeting {
     /// Puts the session on the seat, whoever was on it.
     fn take_seat(&mut self, from: From, mut seat: Seat, resumed: bool) {
         self.close_others(from, |_| true);
+        let current = self.records.handler.clone();
         let Some(entry) = self.sessions.get_mut(&from.session) else {
             return;
         };
+        if !resumed && let Some(home) = entry.home.filter(|home| home.0 != current[..]) {
+            seat.handler = home.to_vec().into();
+        }
         entry.stage = Stage::Joined;
         if entry.token.is_none() {
             let token = resume_token(&self.id.0, from.participant, &entry.entropy.resume);
@@ -189,7 +205,8 @@ impl Meeting {
         let order = media_seat(&seat);
         self.seated.insert(from.participant, from.session);
         self.change(Change::Seat(seat));
-        self.media(order);
+        let home = self.home_by_id(from.participant);
+        self.media_at(home, order);
         debug_assert!(resumed || self.records.seats.len() <= self.max_participants());
     }
 
@@ -305,10 +322,9 @@ impl Meeting {
                 self.tell_away(id, true);
             }
         } else if entry.stage == Stage::Lobby && self.records.seat(id).is_none() {
-            self.media(MediaOrder::SeatGone {
-                seat: id,
-                code: Code::Left,
-            });
+            let home = self.home_of(&entry);
+            let code = Code::Left;
+            self.media_at(home, MediaOrder::SeatGone { seat: id, code });
         }
     }
 
@@ -348,12 +364,13 @@ impl Meeting {
         let Some(seat) = self.records.seat(id).cloned() else {
             return;
         };
+        let home = self.home_by_id(id);
         self.change(Change::SeatGone(seat.id.clone()));
         self.seated.remove(&id);
         for track in &seat.tracks {
-            self.media(tracks::media_track_gone(track));
+            self.media_everywhere(&tracks::media_track_gone(track));
         }
-        self.media(MediaOrder::SeatGone { seat: id, code });
+        self.media_at(home, MediaOrder::SeatGone { seat: id, code });
         let left = signal::ParticipantLeft {
             participant_id: seat.id,
             code: code.number(),
@@ -404,13 +421,6 @@ impl Meeting {
         self.broadcast(Some(id), &Body::ParticipantChanged(changed));
     }
 
-    fn assignment(&self, session: SessionId) -> Option<signal::MediaAssignment> {
-        let entry = self.sessions.get(&session)?;
-        self.handler
-            .as_ref()
-            .map(|handler| with_ticket(handler, entry))
-    }
-
     fn is_host(&self, from: From) -> bool {
         let seat = self.records.seat(from.participant);
         seat.is_some_and(|seat| seat.role() == signal::Role::Host)
@@ -425,16 +435,6 @@ impl Meeting {
             .meeting
             .as_ref()
             .map_or(0, |meeting| meeting.max_participants as usize)
-    }
-}
-
-pub(super) fn with_ticket(
-    assignment: &signal::MediaAssignment,
-    entry: &Session,
-) -> signal::MediaAssignment {
-    signal::MediaAssignment {
-        ticket: Bytes::copy_from_slice(&entry.entropy.ticket),
-        ..assignment.clone()
     }
 }
 

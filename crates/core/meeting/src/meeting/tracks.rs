@@ -1,7 +1,7 @@
 //! What participants publish and want.
 
 use darktower_wire::Code;
-use darktower_wire::ids::TrackId;
+use darktower_wire::ids::{NodeId, TrackId};
 use darktower_wire::media::MAX_LAYER;
 use darktower_wire::signal::{self, Kind, Layer, Source, TrackDescription, server_message::Body};
 use prost::Message as _;
@@ -81,13 +81,14 @@ pub(super) fn public(track: &Track) -> signal::Track {
     }
 }
 
-pub(super) fn media_track(seat: &Seat, track: &Track) -> MediaOrder {
+pub(super) fn media_track(seat: &Seat, track: &Track, via: Option<NodeId>) -> MediaOrder {
     MediaOrder::Track {
         track: TrackId(track.id),
         seat: seat.participant(),
         video: track.video,
         screen: track.screen,
         layers: track.layers.clone(),
+        via,
     }
 }
 
@@ -125,9 +126,8 @@ impl Meeting {
 
     /// Tells the handler, and the others unless `quiet`, of a new track.
     pub(super) fn tell_published(&mut self, from: From, track: &Track, quiet: bool) {
-        if let Some(seat) = self.records.seat(from.participant) {
-            let order = media_track(seat, track);
-            self.media(order);
+        if let Some(seat) = self.records.seat(from.participant).cloned() {
+            self.media_track(&seat, track);
         }
         if !quiet {
             let published = signal::TrackPublished {
@@ -158,7 +158,7 @@ impl Meeting {
         };
         seat.tracks.retain(|own| own.id != track);
         self.change(Change::Seat(seat));
-        self.media(MediaOrder::TrackGone {
+        self.media_everywhere(&MediaOrder::TrackGone {
             track: TrackId(track),
         });
         self.done(from);
@@ -206,11 +206,13 @@ impl Meeting {
                 seat.unwanted.push(track);
             }
             self.change(Change::Seat(seat));
-            self.media(MediaOrder::Subscription {
+            let order = MediaOrder::Subscription {
                 seat: from.participant,
                 track: TrackId(track),
                 wanted: subscribe.wanted,
-            });
+            };
+            let home = self.home_by_id(from.participant);
+            self.media_at(home, order);
         }
         self.done(from);
     }

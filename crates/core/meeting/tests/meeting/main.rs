@@ -4,4 +4,5 @@ mod elsewhere;
 mod keys;
 mod pair;
 mod random;
+mod spread;
 mod world;

@@ -7,9 +7,9 @@ use darktower_meeting::session::{Input, KeySaid, Phase, What};
 use darktower_wire::Code;
 use darktower_wire::ids::NodeId;
 use darktower_wire::ids::TrackId;
-use darktower_wire::signal;
 use darktower_wire::token::Role;
 
+use crate::spread::handler;
 use crate::world::{World, publish};
 
 fn ms(ms: u64) -> Duration {
@@ -517,16 +517,11 @@ fn names_and_track_counts_are_bounded() {
 #[test]
 fn the_handler_is_told_and_assigned() {
     let mut world = World::new(10);
-    let assignment = signal::MediaAssignment {
-        url: "https://127.0.0.1:4434/v1/media".into(),
-        ..Default::default()
-    };
     let early = world.joined(Role::Guest);
     assert!(world.ends[early].assigned.is_empty());
     let node = NodeId([4; 16]);
-    let handler = meeting::Handler { node, assignment };
-    world.tell(meeting::Input::Handler(Some(handler)));
-    assert_eq!(world.meeting.handler_node(), Some(node));
+    world.tell(meeting::Input::Handler(Some(handler(4))));
+    assert_eq!(world.meeting.handler_nodes(), [node]);
     let late = world.joined(Role::Guest);
     for end in [early, late] {
         let assigned = &world.ends[end].assigned;
@@ -534,7 +529,7 @@ fn the_handler_is_told_and_assigned() {
         assert_eq!(assigned[0].ticket.len(), 32);
     }
     assert_eq!(
-        world.meeting.media_orders().len(),
+        world.meeting.media_orders(node).len(),
         4,
         "two seats, two tracks"
     );

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use darktower_meeting::meeting::{self, Credential, Entropy, MediaOrder, Meeting, SessionId};
 use darktower_meeting::session::{self, Phase, Session, What};
 use darktower_wire::Code;
-use darktower_wire::ids::ParticipantId;
+use darktower_wire::ids::{NodeId, ParticipantId};
 use darktower_wire::signal::{self, ClientMessage, ServerMessage};
 use darktower_wire::token::Role;
 
@@ -61,7 +61,9 @@ pub(crate) struct World {
     next_session: u64,
     pub(crate) snapshot: Bytes,
     pub(crate) deltas: Vec<Bytes>,
-    pub(crate) media: Vec<MediaOrder>,
+    pub(crate) media: Vec<(NodeId, MediaOrder)>,
+    /// Handlers that everything was to be said to.
+    pub(crate) synced: Vec<NodeId>,
     pub(crate) over: Option<bool>,
     pub(crate) config: meeting::Config,
 }
@@ -107,6 +109,7 @@ impl World {
             next_session: 1,
             deltas: Vec::new(),
             media: Vec::new(),
+            synced: Vec::new(),
             over: None,
             config,
         }
@@ -398,7 +401,8 @@ impl World {
             let at = self.now + DELAY;
             match output {
                 meeting::Output::Persist(delta) => self.deltas.push(delta),
-                meeting::Output::Media(order) => self.media.push(order),
+                meeting::Output::Media { to, order } => self.media.push((to, order)),
+                meeting::Output::Sync { node } => self.synced.push(node),
                 meeting::Output::Send { session, message } => {
                     if let Some(end) = self.end_of(session) {
                         end.down.push_back((at, session, Down::Message(message)));

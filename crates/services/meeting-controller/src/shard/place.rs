@@ -1,60 +1,167 @@
-//! Which handler a meeting is on.
+//! Which handlers a meeting is on.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use darktower_cluster::candidate;
-use darktower_meeting::meeting::{Handler, Input};
-use darktower_placement::{Health, keep_or_choose};
+use darktower_cluster::{candidate, random_bytes};
+use darktower_meeting::meeting::{Handler, Input, Spare};
+use darktower_net::Url;
+use darktower_placement::{Candidate, Health, keep_or_choose, spare};
 use darktower_store::Node;
+use darktower_wire::Secret;
+use darktower_wire::ids::NodeId;
 use darktower_wire::signal;
 
 use super::Shard;
 use crate::elsewhere;
 
 impl Shard {
-    /// Keeps the meeting on a handler that is there and has room.
+    /// Keeps everybody on a handler that is there and has room.
     pub(super) fn place(&mut self, nodes: &[Node]) {
         let now = self.shared.now();
         let candidates = self.shared.handlers.candidates(now, nodes);
-        let region = &self.shared.config.region;
-        let present = self.handler.as_ref().map(|(id, _)| *id);
         // A meeting that was taken over stays where its frames flow.
-        let current = present.or(self.meeting.handler_node());
+        let used = self.meeting.handler_nodes();
+        match used[..] {
+            [] | [_] => self.place_whole(nodes, &candidates, used.first().copied()),
+            _ => used
+                .into_iter()
+                .for_each(|from| self.place_part(nodes, &candidates, from)),
+        }
+        self.look_for_spare(nodes, &candidates);
+    }
+
+    fn place_whole(
+        &mut self,
+        nodes: &[Node],
+        candidates: &[Candidate<'_>],
+        current: Option<NodeId>,
+    ) {
+        let now = self.shared.now();
+        let region = &self.shared.config.region;
         let size = self.meeting.description().participants;
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let best = keep_or_choose(self.id, &candidates, region, current, size);
+        let best = keep_or_choose(self.id, candidates, region, current, size);
         let here = nodes.iter().find(|node| Some(node.id) == best);
         // What was placed there a moment ago is no reason to leave: its own report is.
-        let there = here.filter(|_| best == present).and_then(|here| {
+        let there = here.filter(|here| self.is_used(here.id)).and_then(|here| {
             let here = candidate(here, Health::Sound);
             self.room
-                .look(now, self.id, &here, &candidates, region, size)
+                .look(now, self.id, &here, candidates, region, size)
         });
         let best = there.or(best);
-        if best.is_some() && best == present {
+        if best.is_some_and(|best| self.is_used(best)) {
             return;
         }
-        let chosen = best.and_then(|id| nodes.iter().find(|node| node.id == id));
-        let Some(events) = self.events.upgrade() else {
-            return;
-        };
-        if let Some((_, former)) = self.handler.take() {
+        for (_, former) in std::mem::take(&mut self.handlers) {
             former.leave(self.id);
         }
-        let assignment = chosen.map(|node| {
-            tracing::info!(handler = %node.id, "meeting placed");
-            self.shared.handlers.placed(now, node.id, size);
-            let link = self.shared.handlers.link(&self.shared, node);
-            link.enter(self.id, events);
-            self.handler = Some((node.id, link));
-            let door = elsewhere::of(node);
-            let assignment = signal::MediaAssignment {
-                url: door.url,
-                certificate_sha256: door.certificate_sha256,
-                ticket: Bytes::new(),
-            };
-            let node = node.id;
-            Handler { node, assignment }
-        });
-        self.meeting.handle(now, Input::Handler(assignment));
+        let chosen = best.and_then(|id| nodes.iter().find(|node| node.id == id));
+        let handler = chosen.and_then(|node| self.open(node, size));
+        self.meeting.handle(now, Input::Handler(handler));
     }
+
+    /// The same for those who are on one of several.
+    fn place_part(&mut self, nodes: &[Node], candidates: &[Candidate<'_>], from: NodeId) {
+        let now = self.shared.now();
+        let region = &self.shared.config.region;
+        let size = u32::try_from(self.meeting.on_handler(from)).unwrap_or(u32::MAX);
+        let best = keep_or_choose(self.id, candidates, region, Some(from), size);
+        if best == Some(from) && self.is_used(from) {
+            return;
+        }
+        let Some(node) = nodes.iter().find(|node| Some(node.id) == best) else {
+            return;
+        };
+        if best != Some(from)
+            && let Some(former) = self.handlers.remove(&from)
+        {
+            former.leave(self.id);
+        }
+        if let Some(to) = self.open(node, size) {
+            self.meeting.handle(now, Input::Rehomed { from, to });
+        }
+    }
+
+    /// Says where newcomers go when the handler that they go to has no room for more.
+    fn look_for_spare(&mut self, nodes: &[Node], candidates: &[Candidate<'_>]) {
+        let used = self.meeting.handler_nodes();
+        let on = used
+            .iter()
+            .map(|node| (*node, self.meeting.on_handler(*node)));
+        let on: BTreeMap<_, _> = on
+            .map(|(node, count)| (node, u32::try_from(count).unwrap_or(u32::MAX)))
+            .collect();
+        let share = self.shared.config.handler_share;
+        let found = used
+            .first()
+            .and_then(|here| spare(self.id, candidates, *here, &on, share));
+        let found = found.and_then(|(from, id)| {
+            let node = nodes.iter().find(|node| node.id == id)?;
+            let handler = handler(node)?;
+            let from = from as usize;
+            Some(Spare { from, handler })
+        });
+        let now = self.shared.now();
+        self.meeting.handle(now, Input::Spare(found));
+    }
+
+    pub(super) fn is_used(&self, node: NodeId) -> bool {
+        self.handlers.contains_key(&node)
+    }
+
+    /// The meeting is on this handler, too; so many go there now.
+    fn open(&mut self, node: &Node, size: u32) -> Option<Handler> {
+        let events = self.events.upgrade()?;
+        let handler = handler(node)?;
+        tracing::info!(handler = %node.id, "meeting placed");
+        let now = self.shared.now();
+        self.shared.handlers.placed(now, node.id, size);
+        let link = self.shared.handlers.link(&self.shared, node);
+        link.enter(self.id, events);
+        self.handlers.insert(node.id, link);
+        Some(handler)
+    }
+
+    /// What is where has changed: says everything to a handler, opens it where it is new, and leaves those that nobody is
+    /// on any more.
+    pub(super) async fn use_handler(&mut self, id: NodeId) {
+        let used = self.meeting.handler_nodes();
+        let left: Vec<_> = self.handlers.keys().copied().collect();
+        for node in left.into_iter().filter(|node| !used.contains(node)) {
+            if let Some(former) = self.handlers.remove(&node) {
+                former.leave(self.id);
+            }
+        }
+        if self.is_used(id) {
+            return self.sync(id).await;
+        }
+        let nodes = self.shared.nodes.borrow().clone();
+        // Where it has just gone, the next look finds another.
+        if let Some(node) = nodes.iter().find(|node| node.id == id) {
+            self.open(node, 0);
+        }
+    }
+}
+
+/// A handler as the meeting knows it. `None` where there is no randomness.
+fn handler(node: &Node) -> Option<Handler> {
+    let door = elsewhere::of(node);
+    let Ok(secret) = random_bytes() else {
+        tracing::error!("no randomness: no handler can be used");
+        return None;
+    };
+    // Other handlers reach it where controllers do.
+    let grpc = Url::parse(&node.grpc_url).ok();
+    let host = grpc.as_ref().and_then(Url::host_str).unwrap_or_default();
+    Some(Handler {
+        node: node.id,
+        trunk_url: elsewhere::reachable(&door.url, host),
+        assignment: signal::MediaAssignment {
+            url: door.url,
+            certificate_sha256: door.certificate_sha256,
+            ticket: Bytes::new(),
+        },
+        trunk_secret: Secret(secret),
+    })
 }
