@@ -137,9 +137,13 @@ impl Meeting {
         }
         let same = |open: &Handler| open.assignment == handler.assignment;
         let stays = self.handlers.open.get(&node).is_some_and(same) && nodes == [node];
+        let was_spread = self.handlers.open.len() > 1;
         self.handlers.open = [(node, handler)].into();
         if !stays {
             self.tell_assigned(node);
+        }
+        if was_spread {
+            self.sync_all();
         }
     }
 

@@ -9,9 +9,10 @@ use darktower_meeting::session::{self, Phase};
 use darktower_wire::ids::{NodeId, ParticipantId, TrackId};
 use darktower_wire::signal;
 use darktower_wire::token::Role;
+use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use crate::world::World;
+use crate::world::{World, publish};
 
 fn node(id: u8) -> NodeId {
     NodeId([id; 16])
@@ -92,7 +93,7 @@ impl Handlers {
         }
         let used = world.meeting.handler_nodes();
         self.0.retain(|node, _| used.contains(node));
-        for node in world.synced.drain(..) {
+        for node in world.synced.drain(..).filter(|node| used.contains(node)) {
             self.0
                 .insert(node, Told::of(world.meeting.media_orders(node)));
         }
@@ -251,4 +252,115 @@ fn who_waits_in_the_lobby_has_a_place_and_keeps_it() {
         ),
         (1, 1)
     );
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join,
+    Lobby,
+    Leave(usize),
+    Break(usize),
+    Publish(usize),
+    /// All of the meeting goes to a handler, or those on one to another.
+    Whole(u8),
+    Part(usize, u8),
+    Spare(usize, u8),
+    TakeOver,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let id = 1..=4_u8;
+    prop_oneof![
+        4 => Just(Step::Join),
+        1 => Just(Step::Lobby),
+        2 => any::<usize>().prop_map(Step::Leave),
+        1 => any::<usize>().prop_map(Step::Break),
+        1 => any::<usize>().prop_map(Step::Publish),
+        1 => id.clone().prop_map(Step::Whole),
+        2 => (any::<usize>(), id.clone()).prop_map(|(from, to)| Step::Part(from, to)),
+        3 => (0..4_usize, id).prop_map(|(from, to)| Step::Spare(from, to)),
+        1 => Just(Step::TakeOver),
+        4 => (1_u64..300).prop_map(Step::Wait),
+    ]
+}
+
+/// Says where everybody is, as a controller does that has just got the meeting.
+fn open_all(world: &mut World) {
+    match world.meeting.handler_nodes()[..] {
+        [] => {}
+        [one] => world.tell(Input::Handler(Some(handler(one.0[0])))),
+        ref nodes => {
+            for from in nodes.to_vec() {
+                let to = handler(from.0[0]);
+                world.tell(Input::Rehomed { from, to });
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    /// Whoever is told to go where, each handler knows at any time exactly what it is to know, and everybody is sent to
+    /// the handler that knows them.
+    #[test]
+    fn handlers_know_who_is_on_them_whatever_happens(steps in prop::collection::vec(step(), 1..40)) {
+        let mut world = World::new(30);
+        let mut handlers = Handlers::default();
+        world.tell(Input::Handler(Some(handler(1))));
+        for step in steps {
+            let pick = |n: usize, world: &World| (!world.ends.is_empty()).then(|| n % world.ends.len());
+            match step {
+                Step::Join => {
+                    let end = world.add(Role::Guest);
+                    world.join(end, &[1]);
+                }
+                Step::Lobby => {
+                    let end = world.add(Role::Guest);
+                    world.say(end, session::Input::EnterLobby);
+                }
+                Step::Leave(n) => if let Some(end) = pick(n, &world) { world.say(end, session::Input::Leave) },
+                Step::Break(n) => if let Some(end) = pick(n, &world) { world.break_link(end) },
+                Step::Publish(n) => {
+                    if let Some(end) = pick(n, &world).filter(|end| !world.phase(*end).is_final()) {
+                        world.say(end, session::Input::Publish(publish(2)));
+                    }
+                }
+                Step::Whole(id) => world.tell(Input::Handler(Some(handler(id)))),
+                Step::Part(n, id) => {
+                    let nodes = world.meeting.handler_nodes();
+                    let (from, to) = (nodes[n % nodes.len()], handler(id));
+                    // A shell that has one handler says `Handler`.
+                    if nodes.len() > 1 {
+                        world.tell(Input::Rehomed { from, to });
+                    }
+                }
+                Step::Spare(from, id) => {
+                    let current = world.meeting.handler_nodes()[0];
+                    let spare = Spare { from, handler: handler(id) };
+                    world.tell(Input::Spare((node(id) != current).then_some(spare)));
+                }
+                Step::TakeOver => {
+                    world.take_over();
+                    handlers = Handlers::default();
+                    open_all(&mut world);
+                }
+                Step::Wait(ms) => world.run(Duration::from_millis(ms)),
+            }
+            handlers.hear(&mut world);
+        }
+        world.run(Duration::from_secs(20));
+        handlers.hear(&mut world);
+        for end in 0..world.ends.len() {
+            if !matches!(world.phase(end), Phase::Joined | Phase::Lobby) {
+                continue;
+            }
+            let id = world.ends[end].id;
+            let sees = handlers.0.iter().filter(|(_, told)| told.seats.contains_key(&id));
+            let sees: Vec<_> = sees.map(|(node, _)| *node).collect();
+            prop_assert_eq!(sees.len(), 1, "{} is on {:?}", end, sees);
+            prop_assert_eq!(goes_to(&world, end), handler(sees[0].0[0]).assignment.url);
+        }
+    }
 }

@@ -133,6 +133,9 @@ impl Shard {
                 former.leave(self.id);
             }
         }
+        if !used.contains(&id) {
+            return;
+        }
         if self.is_used(id) {
             return self.sync(id).await;
         }
