@@ -8,8 +8,9 @@ use darktower_media::{Kind, LayerShape, Shape};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, NodeId, ParticipantId, TrackId};
 use darktower_wire::media::{AudioLevel, Header};
+use proptest::prelude::*;
 
-use crate::forwarding::{Sized, opened, seat};
+use crate::forwarding::{Sized, opened, seat, session};
 use crate::pair::ms;
 use crate::sealing::{ALICE, BOB, CAROL};
 
@@ -236,7 +237,7 @@ impl Two {
 
     /// Alice films and speaks, and time passes.
     fn run(&mut self, ms_long: u64) {
-        let alice = crate::forwarding::session(ALICE);
+        let alice = session(ALICE);
         for _ in 0..ms_long / 20 {
             self.now += 20;
             let sound = Header {
@@ -293,13 +294,13 @@ impl Two {
         } else {
             vec![view]
         };
-        let session = crate::forwarding::session(who);
+        let session = session(who);
         self.tell(at, Input::Demand { session, views });
     }
 
     /// How many frames of a layer (or of sound) came to somebody since this was last asked.
     fn take(&mut self, who: ParticipantId) -> BTreeMap<(TrackId, u8), usize> {
-        let got = self.got.remove(&crate::forwarding::session(who));
+        let got = self.got.remove(&session(who));
         let mut counts = BTreeMap::new();
         for header in got.unwrap_or_default() {
             *counts.entry((header.track, header.layer)).or_default() += 1;
@@ -371,7 +372,7 @@ fn who_cannot_decode_there_gets_a_key_frame_from_here() {
     let mut two = Two::new();
     two.run(2000);
     let before = two.keys.len();
-    let (session, track, layer) = (crate::forwarding::session(CAROL), CAMERA, 0);
+    let (session, track, layer) = (session(CAROL), CAMERA, 0);
     two.tell(
         THERE,
         Input::KeyFrameWanted {
@@ -395,7 +396,7 @@ fn a_trunk_is_dialled_while_somebody_is_there_to_receive_and_again_when_it_broke
     two.run(1000);
     assert_eq!(two.dials, 2, "each handler has one to the other");
     // It breaks: both ends notice, and what flowed flows again.
-    let session = two.dialled[THERE].take().expect("a trunk");
+    let dialled = two.dialled[THERE].take().expect("a trunk");
     let (trunk, code) = (trunk_at(HERE), Code::ConnectionLost);
     two.tell(
         HERE,
@@ -404,7 +405,7 @@ fn a_trunk_is_dialled_while_somebody_is_there_to_receive_and_again_when_it_broke
             code,
         },
     );
-    two.tell(THERE, Input::TrunkClosed { session });
+    two.tell(THERE, Input::TrunkClosed { session: dialled });
     two.run(200);
     assert_eq!(two.dials, 3);
     two.take(CAROL);
@@ -413,7 +414,7 @@ fn a_trunk_is_dialled_while_somebody_is_there_to_receive_and_again_when_it_broke
 
     // It is needed no longer than somebody is there.
     for who in [CAROL, DAVE] {
-        let (session, code) = (crate::forwarding::session(who), Code::Left);
+        let (session, code) = (session(who), Code::Left);
         two.tell(THERE, Input::SessionClosed { session, code });
     }
     assert_eq!(two.dialled[THERE], None, "nobody is there to receive");
@@ -441,7 +442,7 @@ fn a_publisher_that_comes_over_from_the_other_handler_is_seen_by_all() {
     let mut two = Two::new();
     two.run(1000);
     // Alice goes on at the other handler: her tracks come from there.
-    let (session, code) = (crate::forwarding::session(ALICE), Code::Left);
+    let (session, code) = (session(ALICE), Code::Left);
     two.tell(HERE, Input::SessionClosed { session, code });
     two.say(THERE, seat(ALICE, true));
     two.tell(THERE, opened(ALICE));
@@ -483,7 +484,7 @@ fn a_publisher_that_comes_over_from_the_other_handler_is_seen_by_all() {
 #[test]
 fn nobody_but_a_trunk_may_say_which_layers_it_wants() {
     let mut two = Two::new();
-    let (session, track, layers) = (crate::forwarding::session(BOB), CAMERA, 0b111);
+    let (session, track, layers) = (session(BOB), CAMERA, 0b111);
     two.tell(
         HERE,
         Input::LayersWanted {
@@ -505,4 +506,89 @@ fn nobody_but_a_trunk_may_say_which_layers_it_wants() {
     );
     two.run(500);
     assert!(two.crossed().values().all(|frames| *frames <= 25));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Somebody (Bob here, Carol or Dave there) shows the camera so large; 0 hides it.
+    Show(usize, u32),
+    Leave(usize),
+    Come(usize),
+    /// The trunk to where Alice is breaks, and both ends notice.
+    Break,
+    KeyFrame(usize),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = 0..3_usize;
+    prop_oneof![
+        4 => (who.clone(), prop_oneof![Just(0_u32), Just(320), Just(640), Just(1280)]).prop_map(|(who, width)| Step::Show(who, width)),
+        2 => who.clone().prop_map(Step::Leave),
+        2 => who.clone().prop_map(Step::Come),
+        1 => Just(Step::Break),
+        1 => who.prop_map(Step::KeyFrame),
+        4 => (20_u64..900).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+
+    /// Whoever comes, goes, shows and hides: a while later everybody gets what they show, and what crosses is that.
+    #[test]
+    fn what_crosses_is_what_is_shown_there_whatever_happened(steps in prop::collection::vec(step(), 1..30)) {
+        let all = [(HERE, BOB), (THERE, CAROL), (THERE, DAVE)];
+        let mut two = Two::new();
+        let mut shown = [Some(640_u32); 3];
+        let mut here = [true; 3];
+        for step in steps {
+            match step {
+                Step::Show(who, width) => if here[who] {
+                    let (at, id) = all[who];
+                    two.show(at, id, width, width * 9 / 16);
+                    shown[who] = (width > 0).then_some(width);
+                },
+                Step::Leave(who) => if std::mem::take(&mut here[who]) {
+                    let (session, code) = (session(all[who].1), Code::Left);
+                    two.tell(all[who].0, Input::SessionClosed { session, code });
+                },
+                Step::Come(who) => if !std::mem::replace(&mut here[who], true) {
+                    two.tell(all[who].0, opened(all[who].1));
+                    shown[who] = Some(640);
+                },
+                Step::Break => if let Some(session) = two.dialled[THERE].take() {
+                    let (trunk, code) = (trunk_at(HERE), Code::ConnectionLost);
+                    two.tell(HERE, Input::SessionClosed { session: trunk, code });
+                    two.tell(THERE, Input::TrunkClosed { session });
+                },
+                Step::KeyFrame(who) => {
+                    let (session, track, layer) = (session(all[who].1), CAMERA, 0);
+                    if here[who] {
+                        two.tell(all[who].0, Input::KeyFrameWanted { session, track, layer });
+                    }
+                }
+                Step::Wait(time) => two.run(time),
+            }
+        }
+        two.run(4000);
+        two.crossed();
+        for (_, who) in all {
+            two.take(who);
+        }
+        two.run(1000);
+        let mut there = BTreeMap::new();
+        for (at, (place, who)) in all.into_iter().enumerate() {
+            let layer = shown[at].filter(|_| here[at]).map(|width| match width { 320 => 0, 640 => 1, _ => 2_u8 });
+            let pictures: Vec<_> = two.take(who).into_iter().filter(|((track, _), _)| *track == CAMERA).collect();
+            let wanted: Vec<_> = layer.map(|layer| ((CAMERA, layer), 50)).into_iter().collect();
+            prop_assert_eq!(&pictures, &wanted, "{} of {:?}", at, shown);
+            if place == THERE {
+                there.extend(wanted);
+            }
+        }
+        let crossed: BTreeMap<_, _> = two.crossed().into_iter().filter(|((track, _), _)| *track == CAMERA).collect();
+        prop_assert_eq!(crossed, there);
+        prop_assert!(two.refused.iter().all(|code| matches!(code, Code::StaleGroup | Code::NotJoined | Code::RateLimited | Code::Forbidden)), "{:?}", two.refused);
+    }
 }
