@@ -36,10 +36,31 @@ pub(crate) enum ToParticipant {
     Closed(Code),
 }
 
+/// What goes to another handler by a trunk that this one dialled.
+pub(crate) enum ByTrunk {
+    Dial(SessionId, forwarder::Trunk),
+    HangUp(SessionId),
+    Say(SessionId, Bytes),
+}
+
 struct Session {
     egress: Egress<Bytes>,
     groups: BTreeMap<u64, GroupDecoder>,
     control: Decoder,
+}
+
+impl Session {
+    fn new(is_trunk: bool) -> Self {
+        let config = egress::Config {
+            layers_together: is_trunk,
+            ..egress::Config::default()
+        };
+        Self {
+            egress: Egress::new(config),
+            groups: BTreeMap::new(),
+            control: Decoder::new(MAX_MEDIA_CONTROL),
+        }
+    }
 }
 
 /// The handler.
@@ -48,6 +69,7 @@ pub(crate) struct Handler {
     sessions: BTreeMap<SessionId, Session>,
     tickets: BTreeMap<[u8; 32], ParticipantId>,
     pub(crate) out: Vec<(SessionId, ToParticipant)>,
+    pub(crate) by_trunk: Vec<ByTrunk>,
     /// Frames refused, by code.
     pub(crate) refused: BTreeMap<Code, u64>,
     /// Which session got a frame of which track.
@@ -62,6 +84,7 @@ impl Handler {
             sessions: BTreeMap::new(),
             tickets: BTreeMap::new(),
             out: Vec::new(),
+            by_trunk: Vec::new(),
             refused: BTreeMap::new(),
             forwarded: Vec::new(),
             is_fenced: false,
@@ -90,18 +113,25 @@ impl Handler {
         !self.is_fenced
     }
 
-    pub(crate) fn opened(&mut self, now: Duration, session: SessionId, seat: ParticipantId) {
-        let egress = Egress::new(egress::Config::default());
-        let control = Decoder::new(MAX_MEDIA_CONTROL);
-        self.sessions.insert(
-            session,
-            Session {
-                egress,
-                groups: BTreeMap::new(),
-                control,
-            },
-        );
+    pub(crate) fn opened(
+        &mut self,
+        now: Duration,
+        session: SessionId,
+        seat: ParticipantId,
+        is_trunk: bool,
+    ) {
+        self.sessions.insert(session, Session::new(is_trunk));
         self.tell(now, forwarder::Input::SessionOpened { session, seat });
+    }
+
+    pub(crate) fn trunk_up(&mut self, now: Duration, session: SessionId) {
+        self.sessions.insert(session, Session::new(true));
+        self.tell(now, forwarder::Input::TrunkOpened { session });
+    }
+
+    pub(crate) fn trunk_down(&mut self, now: Duration, session: SessionId) {
+        self.sessions.remove(&session);
+        self.tell(now, forwarder::Input::TrunkClosed { session });
     }
 
     pub(crate) fn closed(&mut self, now: Duration, session: SessionId) {
@@ -129,7 +159,7 @@ impl Handler {
                         forwarder::Input::KeyFrameWanted {
                             session,
                             track,
-                            layer: 0,
+                            layer: wanted.layer as u8,
                         },
                     );
                 }
@@ -144,8 +174,14 @@ impl Handler {
                     self.tell(now, forwarder::Input::Demand { session, views });
                 }
                 client_control::Body::Hello(_) => {}
-                client_control::Body::LayersWanted(_) => {
-                    unreachable!("a participant speaks as a trunk")
+                client_control::Body::LayersWanted(wanted) => {
+                    let (track, layers) = (TrackId(wanted.track), wanted.layers as u16);
+                    let wants = forwarder::Input::LayersWanted {
+                        session,
+                        track,
+                        layers,
+                    };
+                    self.tell(now, wants);
                 }
             }
         }
@@ -230,7 +266,11 @@ impl Handler {
                         track: track.0,
                         layer: u32::from(layer),
                     };
-                    self.say(session, server_control::Body::KeyFrameWanted(wanted));
+                    self.say_publisher(
+                        session,
+                        server_control::Body::KeyFrameWanted(wanted),
+                        client_control::Body::KeyFrameWanted(wanted),
+                    );
                 }
                 forwarder::Output::LayersWanted {
                     session,
@@ -241,7 +281,11 @@ impl Handler {
                         track: track.0,
                         layers: u32::from(layers),
                     };
-                    self.say(session, server_control::Body::LayersWanted(wanted));
+                    self.say_publisher(
+                        session,
+                        server_control::Body::LayersWanted(wanted),
+                        client_control::Body::LayersWanted(wanted),
+                    );
                 }
                 forwarder::Output::Speakers { session, tracks } => {
                     let tracks = tracks.iter().map(|track| track.0).collect();
@@ -274,9 +318,12 @@ impl Handler {
                 forwarder::Output::Refused { code, .. } => {
                     *self.refused.entry(code).or_default() += 1;
                 }
-                // A meeting is on one handler here.
-                forwarder::Output::Dial { .. } | forwarder::Output::HangUp { .. } => {
-                    unreachable!("a trunk without a neighbour")
+                forwarder::Output::Dial { session, trunk } => {
+                    self.by_trunk.push(ByTrunk::Dial(session, trunk));
+                }
+                forwarder::Output::HangUp { session } => {
+                    self.sessions.remove(&session);
+                    self.by_trunk.push(ByTrunk::HangUp(session));
                 }
                 forwarder::Output::FenceRefused { .. } => self.is_fenced = true,
                 // The controller of the world needs no news of media sessions.
@@ -343,6 +390,25 @@ impl Handler {
                 egress::Output::Close(code) => ToParticipant::Closed(code),
             };
             self.out.push((session, to));
+        }
+    }
+
+    /// Tells a track's publisher something, or the handler that it comes from.
+    fn say_publisher(
+        &mut self,
+        session: SessionId,
+        word: server_control::Body,
+        by_trunk: client_control::Body,
+    ) {
+        match session.is_dialled() {
+            true => {
+                let message = ClientControl {
+                    body: Some(by_trunk),
+                };
+                let bytes = framing::encode(&message);
+                self.by_trunk.push(ByTrunk::Say(session, bytes));
+            }
+            false => self.say(session, word),
         }
     }
 

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use darktower_link::Random;
 use darktower_meeting::meeting::{self, Entropy, Input};
-use darktower_placement::{Answer as Said, Candidate, Health, View, keep_or_choose, others};
+use darktower_placement::{Answer as Said, Candidate, Health, View, others};
 use darktower_wire::Code;
 use darktower_wire::framing::{Decoder, MAX_SIGNAL};
 use darktower_wire::ids::{MeetingId, NodeId};
@@ -53,6 +52,8 @@ pub(super) struct Controller {
     pub(super) config: meeting::Config,
     /// Its wall clock is apart by so much, in milliseconds.
     pub(super) skew_ms: i64,
+    /// So many of a meeting are on one handler; 0: all.
+    pub(super) share: u32,
     pub(super) plant: Plant,
     pub(super) random: Random,
 }
@@ -63,6 +64,7 @@ impl Controller {
         place: Place,
         config: meeting::Config,
         skew_ms: i64,
+        share: u32,
         plant: Plant,
         random: Random,
     ) -> Self {
@@ -83,6 +85,7 @@ impl Controller {
             is_draining: false,
             config,
             skew_ms,
+            share,
             plant,
             random,
         }
@@ -92,7 +95,7 @@ impl Controller {
         self.place.node()
     }
 
-    fn nodes(&self) -> &[Node] {
+    pub(super) fn nodes(&self) -> &[Node] {
         self.view.as_ref().map_or(&[], |view| view.nodes())
     }
 
@@ -300,24 +303,18 @@ impl Controller {
         let meeting = shard.id;
         match wish {
             Wish::Ask(ask) => self.ask(now, Purpose::Shard(at), ask, out),
-            Wish::Order(order) => {
-                if let Some(node) = shard.handler {
+            Wish::Order(to, order) => {
+                if shard.handlers.contains(&to) {
                     let fence = shard.tenure.fence();
                     self.links
-                        .say(node, meeting, fence, [crate::handler::command(order)], out);
+                        .say(to, meeting, fence, [crate::handler::command(order)], out);
                 }
             }
-            Wish::Sync => {
-                if let Some(node) = shard.handler {
-                    use darktower_media::forwarder::Command;
-                    let orders = shard.meeting.media_orders(node);
-                    let orders = orders.into_iter().map(crate::handler::command);
-                    let all = std::iter::once(Command::SyncBegin).chain(orders);
-                    let all: Vec<_> = all.chain([Command::SyncEnd]).collect();
-                    self.links
-                        .say(node, meeting, shard.tenure.fence(), all, out);
-                }
+            Wish::Sync(None) => {
+                let all: Vec<_> = shard.handlers.iter().copied().collect();
+                all.into_iter().for_each(|node| self.sync(at, node, out));
             }
+            Wish::Sync(Some(node)) => self.use_handler(now, at, node, out),
             Wish::Look => self.look(now, at),
             Wish::SendAway(owner, code) => {
                 let mut to = match code {
@@ -333,7 +330,7 @@ impl Controller {
                 }
             }
             Wish::Finished => {
-                if let Some(node) = shard.handler {
+                for node in std::mem::take(&mut shard.handlers) {
                     self.links.leave(node, meeting, at);
                 }
                 self.shards.remove(&at);
@@ -366,11 +363,6 @@ impl Controller {
             return;
         };
         let others = self.others(meeting, false);
-        let handlers = self.nodes().iter();
-        let handlers = handlers.filter(|node| matches!(Place::of(node.id), Place::Handler(_)));
-        let candidates: Vec<_> = handlers
-            .map(|node| candidate(node, self.links.health(node.id)))
-            .collect();
         let Some(shard) = self.shards.get_mut(&at) else {
             return;
         };
@@ -378,36 +370,11 @@ impl Controller {
             shard.over.get_or_insert(Over::Drained);
         }
         shard.meeting.handle(now, Input::Elsewhere(others));
-        let present = shard.handler;
-        let current = present.or(shard.meeting.handler_nodes().first().copied());
-        let best = keep_or_choose(meeting, &candidates, "", current, 0);
-        if best.is_some() && best == present {
-            return;
-        }
-        if let Some(former) = shard.handler.take() {
-            self.links.leave(former, meeting, at);
-        }
-        shard.handler = best;
-        let assigned = best.map(|node| {
-            self.links.enter(now, node, meeting, at);
-            shard.push(Event::Sync(node));
-            let assignment = signal::MediaAssignment {
-                url: Place::of(node).url(),
-                certificate_sha256: Vec::new(),
-                ticket: Bytes::new(),
-            };
-            meeting::Handler {
-                node,
-                trunk_url: assignment.url.clone(),
-                assignment,
-                trunk_secret: [0; 32].into(),
-            }
-        });
-        shard.meeting.handle(now, Input::Handler(assigned));
+        self.place(now, at);
     }
 }
 
-fn candidate(node: &Node, health: Health) -> Candidate<'static> {
+pub(super) fn candidate(node: &Node, health: Health) -> Candidate<'static> {
     Candidate {
         id: node.id,
         region: "",

@@ -11,6 +11,7 @@ use darktower_wire::ids::{Fence, MeetingId, ParticipantId, TrackId};
 use super::Plant;
 use super::messages::{Calls, Conn, Fact, MediaCredential, Message, Out, Place};
 use super::store::{Ask, Node};
+use super::trunks::Trunks;
 use crate::handler::{Handler, ToParticipant};
 
 const BEAT: Duration = Duration::from_millis(500);
@@ -29,6 +30,9 @@ struct May {
     joined: BTreeMap<ParticipantId, bool>,
     owners: BTreeMap<TrackId, ParticipantId>,
     unwanted: BTreeSet<(ParticipantId, TrackId)>,
+    /// Handlers that may have a trunk here, as seats, and tracks that come by one.
+    trunks: BTreeSet<ParticipantId>,
+    comes_by: BTreeSet<TrackId>,
     /// What is said between the beginning and the end of a sync.
     said: Option<Box<May>>,
 }
@@ -58,11 +62,18 @@ impl May {
             }
             Command::SeatGone { seat, .. } => {
                 self.joined.remove(seat);
-                self.owners.retain(|_, owner| owner != seat);
+                let comes_by = &self.comes_by;
+                let stays = |track: &TrackId| comes_by.contains(track);
+                self.owners
+                    .retain(|track, owner| owner != seat || stays(track));
                 self.unwanted.retain(|(one, _)| one != seat);
             }
-            Command::Track { id, seat, .. } => {
+            Command::Track { id, seat, via, .. } => {
                 self.owners.insert(*id, *seat);
+                match via {
+                    Some(_) => self.comes_by.insert(*id),
+                    None => self.comes_by.remove(id),
+                };
             }
             Command::TrackGone { id } => {
                 self.owners.remove(id);
@@ -79,7 +90,12 @@ impl May {
                 };
             }
             Command::Over => *self = Self::default(),
-            Command::Trunk { .. } | Command::Neighbour { .. } => {}
+            Command::Trunk { node, .. } => {
+                let seat = ParticipantId(node.0);
+                self.trunks.insert(seat);
+                self.joined.insert(seat, true);
+            }
+            Command::Neighbour { .. } => {}
             Command::SyncBegin | Command::SyncEnd => {}
         }
     }
@@ -90,6 +106,9 @@ impl May {
             (None, _) => Some("has no seat"),
             (Some(false), _) => Some("is in the lobby"),
             (_, None) => Some("gets a track that is gone"),
+            _ if self.trunks.contains(&seat) && self.comes_by.contains(&track) => {
+                Some("gets by a trunk what came by one")
+            }
             (_, Some(owner)) if *owner == seat => Some("gets its own track"),
             _ if self.unwanted.contains(&(seat, track)) => Some("is not subscribed"),
             _ => None,
@@ -107,6 +126,7 @@ pub(super) struct Media {
     sessions: BTreeMap<Conn, (Place, MeetingId, ParticipantId)>,
     /// Those whose ticket is not known yet, and until when it may come.
     waiting: Vec<(Duration, Conn, Place, Vec<u8>)>,
+    trunks: Trunks,
     pub(super) is_draining: bool,
     plant: Plant,
 }
@@ -121,6 +141,7 @@ impl Media {
             callers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             waiting: Vec::new(),
+            trunks: Trunks::new(place),
             is_draining: false,
             plant,
         }
@@ -135,7 +156,12 @@ impl Media {
         let meetings = self.meetings.values();
         let meetings = meetings.filter_map(|hosted| hosted.handler.deadline());
         let waiting = self.waiting.iter().map(|(until, ..)| *until);
-        meetings.chain(waiting).chain([self.beat_at]).min()
+        let trunks = self.trunks.deadline();
+        meetings
+            .chain(waiting)
+            .chain(trunks)
+            .chain([self.beat_at])
+            .min()
     }
 
     pub(super) fn wake(&mut self, now: Duration, out: &mut Out) {
@@ -155,6 +181,12 @@ impl Media {
                 false => self.waiting.push((until, conn, place, ticket)),
             }
         }
+        for (meeting, session) in self.trunks.wake(now, out) {
+            if let Some(hosted) = self.meetings.get_mut(&meeting) {
+                hosted.handler.trunk_down(now, session);
+            }
+            self.drain(now, meeting, out);
+        }
         let due: Vec<_> = self
             .meetings
             .iter()
@@ -165,7 +197,7 @@ impl Media {
             if let Some(hosted) = self.meetings.get_mut(&meeting) {
                 hosted.handler.tick(now);
             }
-            self.drain(meeting, out);
+            self.drain(now, meeting, out);
         }
     }
 
@@ -192,24 +224,52 @@ impl Media {
                         0 => hosted.handler.control(now, session, &bytes),
                         _ => hosted.handler.stream(now, session, stream, &bytes, fin),
                     }
-                    self.drain(meeting, out);
+                    self.drain(now, meeting, out);
                 }
             }
             Message::DatagramToHandler(conn, bytes) => {
                 if let Some((meeting, hosted)) = self.hosted(conn) {
                     hosted.handler.datagram(now, SessionId(conn), bytes);
-                    self.drain(meeting, out);
+                    self.drain(now, meeting, out);
                 }
+            }
+            Message::Up(conn) | Message::Closed(conn, _) | Message::ToPerson(conn, _) => {
+                self.by_trunk(now, conn, message, out);
             }
             Message::Hangup(conn) => {
                 if let Some((meeting, hosted)) = self.hosted(conn) {
                     hosted.handler.closed(now, SessionId(conn));
                     self.sessions.remove(&conn);
-                    self.drain(meeting, out);
+                    self.drain(now, meeting, out);
                 }
             }
             _ => {}
         }
+    }
+
+    /// The other end of a trunk that was dialled here.
+    fn by_trunk(&mut self, now: Duration, conn: Conn, message: Message, out: &mut Out) {
+        let Some((meeting, session)) = self.trunks.heard(now, conn) else {
+            return;
+        };
+        let Some(hosted) = self.meetings.get_mut(&meeting) else {
+            return;
+        };
+        match message {
+            Message::Up(_) => hosted.handler.trunk_up(now, session),
+            Message::ToPerson(_, ToParticipant::Stream { stream, bytes, fin }) => {
+                hosted.handler.stream(now, session, stream, &bytes, fin);
+            }
+            Message::ToPerson(_, ToParticipant::Datagram(bytes)) => {
+                hosted.handler.datagram(now, session, bytes);
+            }
+            Message::ToPerson(..) => {}
+            _ => {
+                self.trunks.gone(conn);
+                hosted.handler.trunk_down(now, session);
+            }
+        }
+        self.drain(now, meeting, out);
     }
 
     fn hosted(&mut self, conn: Conn) -> Option<(MeetingId, &mut Hosted)> {
@@ -245,7 +305,7 @@ impl Media {
             let credential = MediaCredential::Ticket(ticket);
             self.admit(now, until, place, conn, credential, out);
         }
-        self.drain(meeting, out);
+        self.drain(now, meeting, out);
     }
 
     fn open(
@@ -283,8 +343,9 @@ impl Media {
                 self.sessions.insert(conn, (place, meeting, seat));
                 out.send(place, Message::Up(conn));
                 let hosted = self.meetings.entry(meeting).or_insert_with(new_meeting);
-                hosted.handler.opened(now, SessionId(conn), seat);
-                self.drain(meeting, out);
+                let is_trunk = hosted.may.trunks.contains(&seat);
+                hosted.handler.opened(now, SessionId(conn), seat, is_trunk);
+                self.drain(now, meeting, out);
             }
             (None, MediaCredential::Ticket(ticket)) => {
                 self.waiting.push((until, conn, place, ticket));
@@ -294,7 +355,7 @@ impl Media {
     }
 
     /// What the forwarder decided goes out, and is judged.
-    fn drain(&mut self, meeting: MeetingId, out: &mut Out) {
+    fn drain(&mut self, now: Duration, meeting: MeetingId, out: &mut Out) {
         let Some(hosted) = self.meetings.get_mut(&meeting) else {
             return;
         };
@@ -306,6 +367,9 @@ impl Media {
                 let misled = format!("{:?} forwards track {track} to one who {why}", self.place);
                 out.facts.push(Fact::Broken(misled));
             }
+        }
+        for what in std::mem::take(&mut hosted.handler.by_trunk) {
+            self.trunks.perform(now, meeting, what, out);
         }
         for (session, what) in std::mem::take(&mut hosted.handler.out) {
             let Some((place, ..)) = self.sessions.get(&session.0) else {

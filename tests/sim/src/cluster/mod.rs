@@ -15,8 +15,10 @@ mod messages;
 mod model;
 mod opening;
 mod person;
+mod placing;
 mod shard;
 mod store;
+mod trunks;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -100,6 +102,8 @@ pub struct Cluster {
     model: Model,
     config: meeting::Config,
     plant: Plant,
+    /// So many of a meeting are on one handler; 0: all.
+    share: u32,
     tells: bool,
     messages: u64,
     digest: u64,
@@ -145,6 +149,7 @@ impl Cluster {
             model: Model::new(seat_ttl),
             config,
             plant,
+            share: [0, 1, 2][(Random::new(seed, 13).next_u64() % 3) as usize],
             tells,
             messages: 0,
             digest: 0xcbf2_9ce4_8422_2325,
@@ -295,8 +300,9 @@ impl Cluster {
                 let skew_ms = [0, 0, 300, -300][(self.random.next_u64() % 4) as usize];
                 let random = Random::new(self.random.next_u64(), 11);
                 let config = self.config.clone();
-                let controller =
-                    Controller::new(self.now, place, config, skew_ms, self.plant, random);
+                let controller = Controller::new(
+                    self.now, place, config, skew_ms, self.share, self.plant, random,
+                );
                 self.controllers.insert(n, controller);
             }
         }

@@ -1,7 +1,7 @@
 //! One meeting at a controller: what the service's shard does, without waiting for anybody.
 //! While it asks the store, what reaches it waits in its inbox.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,8 +52,9 @@ pub(super) enum Over {
 /// What the controller does for it.
 pub(super) enum Wish {
     Ask(Ask),
-    Order(MediaOrder),
-    Sync,
+    Order(NodeId, MediaOrder),
+    /// Say everything to a handler, or to all where none is named.
+    Sync(Option<NodeId>),
     Look,
     /// Tell where else it may be, after the node that has it now.
     SendAway(Option<NodeId>, Code),
@@ -64,7 +65,7 @@ pub(super) struct Shard {
     pub(super) id: MeetingId,
     pub(super) meeting: Meeting,
     pub(super) tenure: Tenure,
-    pub(super) handler: Option<NodeId>,
+    pub(super) handlers: BTreeSet<NodeId>,
     pub(super) over: Option<Over>,
     /// Who is in the meeting, by connection.
     pub(super) joined: BTreeMap<Conn, ParticipantId>,
@@ -93,7 +94,7 @@ impl Shard {
             id: meeting.id(),
             meeting,
             tenure: Tenure::new(node, fence),
-            handler: None,
+            handlers: BTreeSet::new(),
             over: None,
             joined: BTreeMap::new(),
             outlets: BTreeMap::new(),
@@ -136,6 +137,7 @@ impl Shard {
                 self.renew_at = now + LEASE_TTL / 3;
                 let (node, ttl) = (self.node_of_wishes(), LEASE_TTL);
                 self.ask(Await::Renew, Ask::Acquire(self.id, node, ttl));
+                self.wishes.push_back(Wish::Look);
             } else if self.meeting.deadline().is_some_and(|at| at <= now) {
                 self.meeting.handle(now, Input::Tick);
             } else {
@@ -191,7 +193,9 @@ impl Shard {
             }
             Event::Describe(who, id) => {
                 let description = self.meeting.description();
-                let described = match (self.meeting.ended(), self.handler) {
+                let handler = self.meeting.handler_for(None);
+                let handler = handler.filter(|_| !self.handlers.is_empty());
+                let described = match (self.meeting.ended(), handler) {
                     (Some(code), _) => Err(code),
                     (None, None) => Err(Code::NoHandler),
                     (None, Some(handler)) => Ok((description, handler)),
@@ -199,8 +203,8 @@ impl Shard {
                 return out.send(who, Message::Described(id, described));
             }
             Event::Sync(node) => {
-                if self.handler == Some(node) {
-                    self.wishes.push_back(Wish::Sync);
+                if self.handlers.contains(&node) {
+                    self.wishes.push_back(Wish::Sync(Some(node)));
                 }
                 return;
             }
@@ -236,9 +240,8 @@ impl Shard {
                 }
             }
             _ if self.tenure.is_lost() => {}
-            // A meeting is on one handler here.
-            Output::Media { order, .. } => self.wishes.push_back(Wish::Order(order)),
-            Output::Sync { .. } => {}
+            Output::Media { to, order } => self.wishes.push_back(Wish::Order(to, order)),
+            Output::Sync { node } => self.wishes.push_back(Wish::Sync(Some(node))),
             Output::Send { session, message } => {
                 let conn = session.0;
                 match &message.body {
@@ -367,7 +370,7 @@ impl Shard {
                     self.ask(Await::GiveUp, ask);
                 }
                 Some(_) => {
-                    self.wishes.push_back(Wish::Sync);
+                    self.wishes.push_back(Wish::Sync(None));
                     self.save_where_unsaved();
                 }
                 None => {}

@@ -106,7 +106,7 @@ impl World {
                     Some(seat) => {
                         self.medias.insert(session, end);
                         self.ends[end].media = Some(session);
-                        self.handler.opened(self.now, session, seat);
+                        self.handler.opened(self.now, session, seat, false);
                         self.drain_handler();
                     }
                     None => {

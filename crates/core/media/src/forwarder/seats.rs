@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use darktower_wire::Code;
 use darktower_wire::ids::{ParticipantId, TrackId};
 
+use super::tracks::Track;
 use super::{Command, Forwarder, Output, Payload, Session, SessionId, TicketHash, earliest};
 
 /// Tickets of one seat that count: a participant may hold one from the lobby and
@@ -188,7 +189,9 @@ impl<P: Payload> Forwarder<P> {
         for ticket in state.tickets {
             self.outputs.push_back(Output::TicketGone { ticket });
         }
-        let tracks = self.tracks.iter().filter(|(_, track)| track.seat == seat);
+        // Those of one who has only gone to another handler come from there.
+        let is_own = |track: &Track<P>| track.seat == seat && track.via.is_none();
+        let tracks = self.tracks.iter().filter(|(_, track)| is_own(track));
         let tracks: Vec<_> = tracks.map(|(&id, _)| id).collect();
         for id in tracks {
             self.track_gone(now, id);

@@ -482,6 +482,59 @@ fn a_publisher_that_comes_over_from_the_other_handler_is_seen_by_all() {
 }
 
 #[test]
+fn a_publisher_that_goes_over_to_another_handler_is_seen_where_it_was() {
+    let mut two = Two::new();
+    two.run(1000);
+    let (left, code) = (session(ALICE), Code::Left);
+    two.tell(
+        HERE,
+        Input::SessionClosed {
+            session: left,
+            code,
+        },
+    );
+    two.say(THERE, seat(ALICE, true));
+    two.tell(THERE, opened(ALICE));
+    // All is said anew: her seat is not here any more, her camera still is.
+    let camera = |at: usize| Command::Track {
+        id: CAMERA,
+        seat: ALICE,
+        kind: Kind::Video,
+        shape: shape(),
+        via: (at != THERE).then_some(node(THERE)),
+    };
+    two.say(THERE, camera(THERE));
+    two.say(HERE, Command::SyncBegin);
+    let ticket = [THERE as u8; 32];
+    two.say(
+        HERE,
+        Command::Trunk {
+            node: node(THERE),
+            ticket,
+        },
+    );
+    let neighbour = two.neighbour(THERE);
+    two.say(HERE, neighbour);
+    two.say(HERE, seat(BOB, true));
+    two.say(HERE, camera(HERE));
+    two.say(HERE, Command::SyncEnd);
+    two.take(BOB);
+    for frame in 0..50 {
+        two.now += 20;
+        let header = Header {
+            track: CAMERA,
+            layer: 1,
+            group: 900,
+            frame,
+            key: frame == 0,
+            ..Header::default()
+        };
+        two.frame(THERE, left, Kind::Video, header);
+    }
+    assert!(two.take(BOB)[&(CAMERA, 1)] >= 49);
+}
+
+#[test]
 fn nobody_but_a_trunk_may_say_which_layers_it_wants() {
     let mut two = Two::new();
     let (session, track, layers) = (session(BOB), CAMERA, 0b111);
