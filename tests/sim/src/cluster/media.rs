@@ -249,7 +249,9 @@ impl Media {
 
     /// The other end of a trunk that was dialled here.
     fn by_trunk(&mut self, now: Duration, conn: Conn, message: Message, out: &mut Out) {
-        let Some((meeting, session)) = self.trunks.heard(now, conn) else {
+        // One that was refused never stood.
+        let up = !matches!(message, Message::ToPerson(..));
+        let Some((meeting, session)) = self.trunks.heard(now, conn, up) else {
             return;
         };
         let Some(hosted) = self.meetings.get_mut(&meeting) else {

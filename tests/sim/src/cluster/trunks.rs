@@ -22,6 +22,8 @@ struct Trunk {
     to: Place,
     meeting: MeetingId,
     session: SessionId,
+    /// The other end has said so.
+    is_up: bool,
     heard: Duration,
     ping_at: Duration,
 }
@@ -67,9 +69,18 @@ impl Trunks {
         lost
     }
 
-    /// Something came on it; whose it is.
-    pub(super) fn heard(&mut self, now: Duration, conn: Conn) -> Option<(MeetingId, SessionId)> {
+    /// Something came on it, or (`up`) the word that it stands, without which there is no connection; whose it is.
+    pub(super) fn heard(
+        &mut self,
+        now: Duration,
+        conn: Conn,
+        up: bool,
+    ) -> Option<(MeetingId, SessionId)> {
         let trunk = self.trunks.get_mut(&conn)?;
+        trunk.is_up |= up;
+        if !trunk.is_up {
+            return None;
+        }
         trunk.heard = now;
         Some((trunk.meeting, trunk.session))
     }
@@ -100,6 +111,7 @@ impl Trunks {
                         to,
                         meeting,
                         session,
+                        is_up: false,
                         heard: now,
                         ping_at: now + PING,
                     },
