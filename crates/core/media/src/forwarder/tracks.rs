@@ -159,6 +159,8 @@ impl<P: Payload> Forwarder<P> {
             return;
         };
         track.via = via;
+        // Whoever it comes from now was told nothing yet.
+        track.layers_said = None;
         if via.is_some() {
             track.targets.retain(|one| !trunks.contains(&one.session));
         }

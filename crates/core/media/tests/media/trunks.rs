@@ -535,6 +535,33 @@ fn a_publisher_that_goes_over_to_another_handler_is_seen_where_it_was() {
 }
 
 #[test]
+fn a_track_that_was_first_said_to_be_published_here_comes_from_there() {
+    let mut two = Two::new();
+    let (id, kind) = (TrackId(7), Kind::Video);
+    let said = |via| Command::Track {
+        id,
+        seat: ALICE,
+        kind,
+        shape: shape(),
+        via,
+    };
+    // Nobody has ever sent it here.
+    two.say(THERE, said(None));
+    two.say(HERE, said(None));
+    two.crossed();
+    two.say(THERE, said(Some(node(HERE))));
+    let header = Header {
+        track: id,
+        layer: 1,
+        group: 1,
+        key: true,
+        ..Header::default()
+    };
+    two.frame(HERE, session(ALICE), kind, header);
+    assert_eq!(two.crossed(), [((id, 1), 1)].into());
+}
+
+#[test]
 fn nobody_but_a_trunk_may_say_which_layers_it_wants() {
     let mut two = Two::new();
     let (session, track, layers) = (session(BOB), CAMERA, 0b111);
