@@ -371,12 +371,14 @@ impl Session {
             self.state.phase = Phase::Reconnecting;
         }
         if self.give_up_at.is_none() {
-            // Nothing is known of the seat's time after a reload: the controller says.
-            let patience = match self.state.phase {
-                Phase::Reconnecting => self.seat_ttl,
-                _ => Some(self.config.patience),
+            self.give_up_at = match self.state.phase {
+                // Nothing is known of the seat's time after a reload: the controller says.
+                Phase::Reconnecting => {
+                    let heard = self.connection.last_heard().unwrap_or(now);
+                    self.seat_ttl.map(|held| heard + held)
+                }
+                _ => Some(now + self.config.patience),
             };
-            self.give_up_at = patience.map(|patience| now + patience);
         }
         if self.doors.are_all_shut() {
             self.outputs.push_back(Output::LookUp);

@@ -1,5 +1,6 @@
 //! Both ends of the signalling conversation, over a virtual link and clock.
 
+mod away;
 mod elsewhere;
 mod keys;
 mod pair;

@@ -8,7 +8,7 @@ use darktower_meeting::meeting::{self, Credential, Entropy, MediaOrder, Meeting,
 use darktower_meeting::session::{self, Phase, Session, What};
 use darktower_wire::Code;
 use darktower_wire::ids::ParticipantId;
-use darktower_wire::signal::{self, ClientMessage, ServerMessage};
+use darktower_wire::signal::{self, ClientMessage, ServerMessage, server_message::Body};
 use darktower_wire::token::Role;
 
 use crate::keys::Owner;
@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) deltas: Vec<Bytes>,
     pub(crate) media: Vec<MediaOrder>,
     pub(crate) over: Option<bool>,
+    /// Each time that somebody is told that another is away, or that it is not.
+    pub(crate) told_away: Vec<bool>,
     pub(crate) config: meeting::Config,
 }
 
@@ -108,6 +110,7 @@ impl World {
             deltas: Vec::new(),
             media: Vec::new(),
             over: None,
+            told_away: Vec::new(),
             config,
         }
     }
@@ -400,6 +403,9 @@ impl World {
                 meeting::Output::Persist(delta) => self.deltas.push(delta),
                 meeting::Output::Media(order) => self.media.push(order),
                 meeting::Output::Send { session, message } => {
+                    if let Some(Body::ParticipantChanged(changed)) = &message.body {
+                        self.told_away.push(changed.away);
+                    }
                     if let Some(end) = self.end_of(session) {
                         end.down.push_back((at, session, Down::Message(message)));
                     }
