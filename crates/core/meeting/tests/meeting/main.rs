@@ -5,4 +5,5 @@ mod elsewhere;
 mod keys;
 mod pair;
 mod random;
+mod token;
 mod world;

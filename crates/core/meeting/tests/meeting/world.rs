@@ -50,6 +50,8 @@ pub(crate) struct End {
     pub(crate) founds: u32,
     /// Where it connected to, attempt by attempt; empty for the API's controller.
     pub(crate) doors: Vec<String>,
+    /// Its token has opened a session.
+    pub(crate) used: bool,
     /// How often it wanted the API to be asked again.
     pub(crate) lookups: u32,
 }
@@ -63,6 +65,8 @@ pub(crate) struct World {
     pub(crate) deltas: Vec<Bytes>,
     pub(crate) media: Vec<MediaOrder>,
     pub(crate) over: Option<bool>,
+    /// A token opens one session.
+    pub(crate) is_strict: bool,
     /// Each time that somebody is told that another is away, or that it is not.
     pub(crate) told_away: Vec<bool>,
     pub(crate) config: meeting::Config,
@@ -110,6 +114,7 @@ impl World {
             deltas: Vec::new(),
             media: Vec::new(),
             over: None,
+            is_strict: false,
             told_away: Vec::new(),
             config,
         }
@@ -134,6 +139,7 @@ impl World {
             assigned: Vec::new(),
             founds: 0,
             doors: Vec::new(),
+            used: false,
             lookups: 0,
         });
         n
@@ -341,6 +347,12 @@ impl World {
                         continue;
                     }
                     end.down.push_back((at + DELAY, session, Down::Connected));
+                    let is_token = matches!(credential, Credential::Token { .. });
+                    if is_token && std::mem::replace(&mut end.used, true) && self.is_strict {
+                        let refused = Down::Closed(Code::TokenReplayed);
+                        end.down.push_back((at + DELAY, session, refused));
+                        continue;
+                    }
                     let entropy = Entropy {
                         resume: [self.next_session as u8; 32],
                         ticket: [self.next_session as u8 ^ 0x55; 32],
