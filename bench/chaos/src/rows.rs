@@ -273,8 +273,8 @@ pub(crate) const ROWS: &[Row] = &[
     blip("F8-5s", 5_000),
     blip("F8-8s", 8_000),
     away("F9-12s", SCALED_TTL_S, 12, true),
-    away("F9-held", SCALED_TTL_S, SCALED_TTL_S - 1, true),
-    away("F9-expired", SCALED_TTL_S, SCALED_TTL_S + 10, false),
+    away("F9-held", SCALED_TTL_S, SCALED_TTL_S - 3, true),
+    away("F9-expired", SCALED_TTL_S, SCALED_TTL_S + 3, false),
     Row {
         long: true,
         ..away("F9-real-held", 300, 290, true)

@@ -215,8 +215,8 @@ impl Client {
         self.send(Wish::Command(command)).await
     }
 
-    /// Where no controller that is known has the meeting any more, asks this API where it is, and goes there. Without
-    /// it, [`Notice::LookUp`](crate::Notice::LookUp) is for the program to answer by
+    /// Where no controller that is known has the meeting any more, asks this API where it is, and goes there; a guest that is
+    /// not in the meeting and has used up its token is let in anew. Without it, [`Notice::LookUp`](crate::Notice::LookUp) is for the program to answer by
     /// [`Command::Found`](crate::Command::Found).
     pub async fn look_up_at(&self, api: Api) -> Result<(), Gone> {
         self.send(Wish::Api(api)).await

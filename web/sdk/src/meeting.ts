@@ -49,6 +49,7 @@ export class Meeting {
   #state: CoreState = idleState;
   #speaking: string[] = [];
   #code: string | null = null;
+  #hostKey: string | null = null;
   #lookingUp = false;
   #snapshot: Snapshot;
   #views: View[] | null = null;
@@ -103,12 +104,14 @@ export class Meeting {
 
   /**
    * Opens both sessions and enters the lobby; with a `resume` string of a
-   * former snapshot the seat it belongs to is taken again instead.
+   * former snapshot the seat it belongs to is taken again instead. Who came with
+   * the `hostKey` is the host also where the API has to be asked again.
    */
-  enter(access: Access, options: { linkSecret: string | null; resume?: string | null }): void {
+  enter(access: Access, options: { linkSecret: string | null; resume?: string | null; hostKey?: string | null }): void {
     const asked = { access, link_secret: options.linkSecret, traceparent: this.#traceparent() };
     const resume = options.resume ?? null;
     this.#code = access.meeting.code;
+    this.#hostKey = options.hostKey ?? null;
     if (resume === null) this.#command({ do: "enter", ...asked });
     else {
       this.#own.announce();
@@ -323,7 +326,13 @@ export class Meeting {
     this.#lookingUp = true;
     try {
       const traceparent = this.#traceparent();
-      const access = await lookup(this.#code, { signal: AbortSignal.timeout(LOOKUP_MS), traceparent });
+      // Who is in the meeting is shown the way; who is not may have to be let in anew.
+      const hostKey = this.#state.phase === "reconnecting" ? null : this.#hostKey;
+      const access = await lookup(this.#code, {
+        signal: AbortSignal.timeout(LOOKUP_MS),
+        traceparent,
+        ...(hostKey === null ? {} : { hostKey }),
+      });
       this.#command({ do: "found", access });
     } catch (error) {
       console.warn("the meeting could not be looked up again", error);

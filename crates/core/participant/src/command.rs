@@ -38,7 +38,8 @@ pub enum Command {
         traceparent: String,
     },
     /// The API's answer to [`Event::LookUp`](crate::Event::LookUp): which controller
-    /// has the meeting now. Its tokens are not used.
+    /// has the meeting now. One that is not in the meeting and whose token is spent comes anew as whom the answer names;
+    /// else its tokens are not used. Only an answer for the same role lets it in.
     Found {
         /// The API's answer.
         access: Box<Access>,

@@ -36,6 +36,11 @@ impl Entrant {
         }
     }
 
+    /// Another participant with the same link.
+    pub(crate) fn like(&self, participant: ParticipantId) -> Self {
+        Self::new(participant, self.meeting, self.link.clone())
+    }
+
     fn identity(&self) -> Result<Identity, Error> {
         if let Some(identity) = self.identity.get() {
             return Ok(identity.clone());

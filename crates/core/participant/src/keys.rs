@@ -104,6 +104,11 @@ impl Keys {
         }
     }
 
+    /// The same for another participant, as whom this end comes; it was in no group.
+    pub(crate) fn begin_anew(&mut self, participant: ParticipantId, state: KeyState) {
+        *self = Self::new(self.entrant.like(participant), Some(state));
+    }
+
     pub(crate) fn shown(&self) -> &KeysState {
         &self.shown
     }

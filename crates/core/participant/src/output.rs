@@ -172,8 +172,8 @@ pub enum Event {
         /// Name.
         name: String,
     },
-    /// No controller that is known lets this end in, or back to its seat: ask the API for
-    /// the meeting again, and say its answer by
+    /// No controller that is known lets this end in, or back to its seat, or its token is spent: ask the API for
+    /// the meeting again, as the first time, and say its answer by
     /// [`Command::Found`](crate::Command::Found). Where it names none there is
     /// nothing to say; this comes again.
     LookUp,

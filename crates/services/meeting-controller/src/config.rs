@@ -35,7 +35,7 @@ pub struct Config {
     /// A session that takes nothing of what it is told for so long is cut off.
     #[serde(with = "humantime_serde")]
     pub reader_patience: Duration,
-    /// How long a seat is held after its session is lost.
+    /// How long a seat is held after its participant was last heard.
     #[serde(with = "humantime_serde")]
     pub seat_ttl: Duration,
     /// How long a meeting stays open with nobody in it.

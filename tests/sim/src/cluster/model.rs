@@ -17,7 +17,7 @@ const TOLERANCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Seat {
-    /// When its owner last had it connected.
+    /// When its owner last heard its participant.
     seen: Duration,
     /// The log may lack it: the store failed its owner, and nothing was written whole since.
     is_at_risk: bool,
@@ -178,9 +178,9 @@ impl Model {
             None => kept.chain.clear(),
             Some((epoch, _)) => kept.chain.retain(|known, _| *known <= epoch),
         }
-        for participant in shard.joined.values() {
+        for (participant, heard) in shard.joined.values() {
             if let Some(seat) = kept.seats.get_mut(participant) {
-                seat.seen = now;
+                seat.seen = seat.seen.max(*heard);
             }
         }
         let ttl = self.seat_ttl;

@@ -67,8 +67,8 @@ pub(super) struct Shard {
     pub(super) tenure: Tenure,
     pub(super) handlers: BTreeSet<NodeId>,
     pub(super) over: Option<Over>,
-    /// Who is in the meeting, by connection.
-    pub(super) joined: BTreeMap<Conn, ParticipantId>,
+    /// Who is in the meeting, by connection, and when something was last heard of it.
+    pub(super) joined: BTreeMap<Conn, (ParticipantId, Duration)>,
     /// The way to each open connection.
     pub(super) outlets: BTreeMap<Conn, Place>,
     pub(super) wishes: VecDeque<Wish>,
@@ -171,10 +171,15 @@ impl Shard {
                     entropy,
                 }
             }
-            Event::Message(conn, message) => Input::Message {
-                session: SessionId(conn),
-                message: *message,
-            },
+            Event::Message(conn, message) => {
+                if let Some((_, heard)) = self.joined.get_mut(&conn) {
+                    *heard = now;
+                }
+                Input::Message {
+                    session: SessionId(conn),
+                    message: *message,
+                }
+            }
             Event::Closed(conn) => {
                 self.outlets.remove(&conn);
                 self.joined.remove(&conn);
@@ -245,7 +250,7 @@ impl Shard {
             Output::Send { session, message } => {
                 let conn = session.0;
                 match &message.body {
-                    Some(Body::Joined(_)) => self.take_in(conn, out),
+                    Some(Body::Joined(_)) => self.take_in(now, conn, out),
                     Some(Body::KeyCommitted(commit)) => out.facts.push(Fact::Committed(
                         self.id,
                         self.tenure.fence(),
@@ -264,19 +269,18 @@ impl Shard {
                 });
             }
         }
-        let _ = now;
         true
     }
 
-    fn take_in(&mut self, conn: Conn, out: &mut Out) {
+    fn take_in(&mut self, now: Duration, conn: Conn, out: &mut Out) {
         let Some(participant) = self.shown.get(&conn).copied() else {
             return;
         };
-        if self.joined.values().any(|other| *other == participant) {
+        if self.joined.values().any(|(other, _)| *other == participant) {
             let broken = format!("{participant} is in two sessions");
             out.facts.push(Fact::Broken(broken));
         }
-        self.joined.insert(conn, participant);
+        self.joined.insert(conn, (participant, now));
         let fence = self.tenure.fence();
         out.facts.push(Fact::Acked(self.id, participant, fence));
     }

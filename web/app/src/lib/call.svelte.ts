@@ -276,7 +276,7 @@ export class Call implements CallView {
       this.#linkNeeded = true;
       return;
     }
-    this.#meeting.enter(access, { linkSecret: secret, resume });
+    this.#meeting.enter(access, { linkSecret: secret, resume, hostKey: hostKey(access.meeting.code) });
     if (this.directly && resume === null) this.join(this.devices.settings.name || "Guest");
   }
 

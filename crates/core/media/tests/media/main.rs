@@ -21,4 +21,5 @@ mod stage;
 mod stopped;
 mod transport;
 mod trunks;
+mod two;
 mod uplinks;

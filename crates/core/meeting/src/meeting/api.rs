@@ -11,8 +11,10 @@ use darktower_wire::{Code, Secret};
 /// What a meeting permits. The defaults are the product's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// How long a seat is held after its session is lost.
+    /// How long a seat is held after its participant was last heard.
     pub seat_ttl: Duration,
+    /// A participant that says nothing for this long is shown as away; its session goes on.
+    pub away_after: Duration,
     /// A session that says nothing for this long is lost.
     pub silent_after: Duration,
     /// An empty meeting is given up after this long.
@@ -35,6 +37,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             seat_ttl: Duration::from_secs(5 * 60),
+            away_after: Duration::from_secs(5),
             silent_after: Duration::from_secs(15),
             empty_for: Duration::from_secs(60),
             max_tracks: 16,

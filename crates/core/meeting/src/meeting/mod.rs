@@ -11,6 +11,7 @@ mod key_requests;
 mod keys;
 mod record;
 mod seats;
+mod silence;
 mod tracks;
 
 use core::time::Duration;
@@ -31,6 +32,7 @@ pub use api::{
 use handlers::Handlers;
 use keys::KeyRequests;
 use record::{Change, Entry, Records};
+use silence::Silence;
 
 /// The controller's end of the signalling conversation of one meeting. See
 /// [`Input`] for what it can be told and [`Output`] for what it decides.
@@ -65,6 +67,7 @@ struct Session {
     /// The resume token it came with.
     token: Option<Secret<Bytes>>,
     heard: Duration,
+    silence: Silence,
     /// When its allowance of messages is whole again.
     spent_until: Duration,
     /// Commits that were sent and not answered, in order.
@@ -219,15 +222,9 @@ impl Meeting {
         if self.over {
             return None;
         }
-        let silent = self
-            .sessions
-            .values()
-            .map(|session| session.heard + self.config.silent_after);
-        let seats = self
-            .records
-            .seats
-            .iter()
-            .filter(|seat| seat.away_until_ms != 0);
+        let sessions = self.sessions.values();
+        let silent = sessions.map(|session| session.judged_at(&self.config));
+        let seats = self.records.seats.iter().filter(|seat| self.is_held(seat));
         let seats = seats.map(|seat| self.at_wall(seat.away_until_ms));
         let empty = self.empty_since.map(|since| since + self.config.empty_for);
         silent
@@ -242,7 +239,6 @@ impl Meeting {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };
-        entry.heard = now;
         entry.spent_until = entry.spent_until.max(now) + self.config.message_every;
         let allowance = self.config.message_every * self.config.message_burst;
         if entry.spent_until > now + allowance {
@@ -254,6 +250,7 @@ impl Meeting {
             participant: entry.participant,
         };
         let stage = entry.stage;
+        self.heard(session);
         // No feature is defined yet that a message may demand.
         if !message.must_understand.is_empty() {
             return self.refuse(from, Code::Unsupported, "unknown must_understand");
@@ -292,16 +289,7 @@ impl Meeting {
         if self.over {
             return;
         }
-        let silent = self.config.silent_after;
-        let lost: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, entry)| self.now >= entry.heard + silent)
-            .map(|(session, _)| *session)
-            .collect();
-        for session in lost {
-            self.close(session, Code::ConnectionLost);
-        }
+        self.judge_silence();
         self.expire_seats();
         self.leave_empty_handlers();
         self.review_keys();

@@ -1,5 +1,7 @@
 //! Coming and going: lobby, join, resume, leave, removal, the end.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 use darktower_wire::Code;
 use darktower_wire::ids::ParticipantId;
@@ -10,6 +12,7 @@ use super::api::{
     Credential, Entropy, MediaOrder, Output, SessionId, resume_token, resume_token_seat,
 };
 use super::record::{Change, Removed, Seat};
+use super::silence::Silence;
 use super::{From, Meeting, Session, Stage, tracks};
 use crate::fingerprint::sha256;
 
@@ -33,6 +36,7 @@ impl Meeting {
             entropy,
             token: token.map(Into::into),
             heard: self.now,
+            silence: Silence::None,
             spent_until: self.now,
             awaiting: Default::default(),
             resyncing: false,
@@ -315,12 +319,7 @@ impl Meeting {
         if self.seated.get(&id) == Some(&session) {
             self.seated.remove(&id);
             self.keys_went_away(id, &entry);
-            if let Some(mut seat) = self.records.seat(id).cloned() {
-                let ttl = self.config.seat_ttl.as_millis() as u64;
-                seat.away_until_ms = self.wall_ms().saturating_add(ttl).max(1);
-                self.change(Change::Seat(seat));
-                self.tell_away(id, true);
-            }
+            self.went_away(id, entry.heard);
         } else if entry.stage == Stage::Lobby && self.records.seat(id).is_none() {
             let home = self.home_of(&entry);
             let code = Code::Left;
@@ -381,7 +380,7 @@ impl Meeting {
 
     pub(super) fn expire_seats(&mut self) {
         let wall = self.wall_ms();
-        let due = |seat: &&Seat| seat.away_until_ms != 0 && seat.away_until_ms <= wall;
+        let due = |seat: &&Seat| self.is_held(seat) && seat.away_until_ms <= wall;
         let expired: Vec<_> = self
             .records
             .seats
@@ -396,10 +395,7 @@ impl Meeting {
 
     /// Nobody is connected here yet: those who were present have their full time.
     pub(super) fn taken_over(&mut self) {
-        let until = self
-            .wall_ms()
-            .saturating_add(self.config.seat_ttl.as_millis() as u64)
-            .max(1);
+        let until = self.until_ms(self.now);
         let present = self
             .records
             .seats
@@ -411,6 +407,38 @@ impl Meeting {
             self.change(Change::Seat(seat));
         }
         self.keys_taken_over();
+    }
+
+    /// Nobody is on the seat, and it is given up when its time is over.
+    pub(super) fn is_held(&self, seat: &Seat) -> bool {
+        seat.away_until_ms != 0 && !self.seated.contains_key(&seat.participant())
+    }
+
+    /// The participant was last heard then. Whoever is away already has been told of, and its time runs.
+    pub(super) fn went_away(&mut self, id: ParticipantId, heard: Duration) {
+        let until = self.until_ms(heard);
+        let seat = self.records.seat(id).cloned();
+        if let Some(mut seat) = seat.filter(|seat| seat.away_until_ms == 0) {
+            seat.away_until_ms = until;
+            self.change(Change::Seat(seat));
+            self.tell_away(id, true);
+        }
+    }
+
+    /// The participant speaks on the session that it had.
+    pub(super) fn is_back(&mut self, id: ParticipantId) {
+        let seat = self.records.seat(id).cloned();
+        if let Some(mut seat) = seat.filter(|seat| seat.away_until_ms != 0) {
+            seat.away_until_ms = 0;
+            self.change(Change::Seat(seat));
+            self.tell_away(id, false);
+        }
+    }
+
+    /// Until when the seat of one last heard at `heard` is held, in unix milliseconds; never 0.
+    fn until_ms(&self, heard: Duration) -> u64 {
+        let held = (heard + self.config.seat_ttl).as_millis() as u64;
+        self.wall_origin_ms.saturating_add(held).max(1)
     }
 
     fn tell_away(&mut self, id: ParticipantId, away: bool) {

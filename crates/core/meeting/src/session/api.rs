@@ -113,6 +113,12 @@ pub enum Input {
     /// The API was asked again and named a controller: from now on that is the one
     /// that [`Output::Connect`] without a `to` means.
     Found,
+    /// The API was asked again because the join token was spent ([`super::Session::is_spent`]) and let this end come
+    /// anew, maybe as another participant: there is another token from now on.
+    Admitted {
+        /// Takes the place of the commit in a join that is not answered.
+        key: Option<KeyCommit>,
+    },
     /// A message came.
     Message(ServerMessage),
     /// The deadline passed.
@@ -165,9 +171,9 @@ pub enum Output {
         /// The close code.
         code: Code,
     },
-    /// None of the controllers that are known let this end in: ask the API which
-    /// has the meeting. Answer with [`Input::Found`], or with nothing where it
-    /// names none; it is asked for again.
+    /// None of the controllers that are known let this end in, or its join token is
+    /// spent: ask the API for the meeting. Answer with [`Input::Found`] or
+    /// [`Input::Admitted`], or with nothing where it names none; it is asked for again.
     LookUp,
     /// Send a message.
     Send(ClientMessage),

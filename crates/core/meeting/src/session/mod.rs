@@ -6,6 +6,7 @@ mod doors;
 mod farewell;
 mod held;
 mod inbox;
+mod token;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,6 +47,8 @@ pub struct Session {
     /// Handles whose mute state changed before their tracks had an id.
     changed_unpublished: BTreeSet<u32>,
     seat_ttl: Option<Duration>,
+    /// The join token opens nothing any more.
+    is_spent: bool,
     /// Give up then, unless connected.
     give_up_at: Option<Duration>,
     /// The leave that was said should be answered by then.
@@ -96,6 +99,7 @@ impl Session {
             commit: None,
             changed_unpublished: BTreeSet::new(),
             seat_ttl: None,
+            is_spent: false,
             give_up_at: None,
             leave_by: None,
             farewell: None,
@@ -122,6 +126,7 @@ impl Session {
             Input::Disconnected { code } => self.disconnected(now, code),
             Input::Message(message) => self.message(now, message),
             Input::Found => self.found(now),
+            Input::Admitted { key } => self.admitted(now, key),
             Input::Tick => {}
             command if !self.state.phase.is_final() => self.command(now, command),
             _ => {}
@@ -232,6 +237,7 @@ impl Session {
             | Input::Beside
             | Input::Disconnected { .. }
             | Input::Found
+            | Input::Admitted { .. }
             | Input::Message(_)
             | Input::Tick => {}
         }
@@ -349,6 +355,8 @@ impl Session {
         let code = code.unwrap_or(Code::ConnectionLost);
         match code {
             Code::MeetingEnded => self.finish(Phase::Ended, Some(code), false),
+            // It opens one session, which may have been one that this end never heard of.
+            Code::TokenReplayed | Code::TokenExpired if !self.has_seat() => self.spent(now),
             code if !code.is_retryable() && code != Code::Left => {
                 self.finish(Phase::Failed, Some(code), false);
             }
@@ -371,14 +379,16 @@ impl Session {
             self.state.phase = Phase::Reconnecting;
         }
         if self.give_up_at.is_none() {
-            // Nothing is known of the seat's time after a reload: the controller says.
-            let patience = match self.state.phase {
-                Phase::Reconnecting => self.seat_ttl,
-                _ => Some(self.config.patience),
+            self.give_up_at = match self.state.phase {
+                // Nothing is known of the seat's time after a reload: the controller says.
+                Phase::Reconnecting => {
+                    let heard = self.connection.last_heard().unwrap_or(now);
+                    self.seat_ttl.map(|held| heard + held)
+                }
+                _ => Some(now + self.config.patience),
             };
-            self.give_up_at = patience.map(|patience| now + patience);
         }
-        if self.doors.are_all_shut() {
+        if !self.is_spent && self.doors.are_all_shut() {
             self.outputs.push_back(Output::LookUp);
         }
         self.connection.lost(now, &self.config);
@@ -401,6 +411,7 @@ impl Session {
             detail: code.description().to_owned(),
         });
         self.state.resume_token = None;
+        self.is_spent = false;
         self.give_up_at = None;
         self.join = None;
         self.commit = None;
@@ -433,8 +444,17 @@ impl Session {
         }
         while let Some(need) = self.connection.next_need(now, &self.config) {
             match need {
+                Need::Connect if self.is_spent => {
+                    self.outputs.push_back(Output::LookUp);
+                    self.connection.lost(now, &self.config);
+                }
                 Need::Connect => self.try_next_door(false),
+                // A token opens one session at a controller, and this one has it.
+                Need::Race if !self.has_seat() && !self.doors.is_choice() => {}
                 Need::Race => {
+                    if !self.has_seat() {
+                        self.doors.leave_here();
+                    }
                     if self.doors.are_all_shut() {
                         self.outputs.push_back(Output::LookUp);
                     }

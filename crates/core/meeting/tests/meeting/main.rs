@@ -1,8 +1,10 @@
 //! Both ends of the signalling conversation, over a virtual link and clock.
 
+mod away;
 mod elsewhere;
 mod keys;
 mod pair;
 mod random;
 mod spread;
+mod token;
 mod world;

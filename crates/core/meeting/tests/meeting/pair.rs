@@ -207,7 +207,8 @@ fn a_seat_is_given_up_only_after_its_time() {
     let [a, b] = [(); 2].map(|()| world.joined(Role::Guest));
     world.ends[a].cut = true;
     world.until(|world| world.ends[b].session.state().participants[&world.ends[a].id].away);
-    world.run(world.config.seat_ttl - ms(1000));
+    // It was silent for that long before they knew.
+    world.run(world.config.seat_ttl - world.config.away_after - ms(1000));
     assert!(
         world.ends[b]
             .session

@@ -291,7 +291,7 @@ fn open_all(world: &mut World) {
         [] => {}
         [one] => world.tell(Input::Handler(Some(handler(one.0[0])))),
         ref nodes => {
-            for from in nodes.to_vec() {
+            for from in nodes.iter().copied() {
                 let to = handler(from.0[0]);
                 world.tell(Input::Rehomed { from, to });
             }

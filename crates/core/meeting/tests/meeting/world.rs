@@ -8,7 +8,7 @@ use darktower_meeting::meeting::{self, Credential, Entropy, MediaOrder, Meeting,
 use darktower_meeting::session::{self, Phase, Session, What};
 use darktower_wire::Code;
 use darktower_wire::ids::{NodeId, ParticipantId};
-use darktower_wire::signal::{self, ClientMessage, ServerMessage};
+use darktower_wire::signal::{self, ClientMessage, ServerMessage, server_message::Body};
 use darktower_wire::token::Role;
 
 use crate::keys::Owner;
@@ -50,6 +50,8 @@ pub(crate) struct End {
     pub(crate) founds: u32,
     /// Where it connected to, attempt by attempt; empty for the API's controller.
     pub(crate) doors: Vec<String>,
+    /// Its token has opened a session.
+    pub(crate) used: bool,
     /// How often it wanted the API to be asked again.
     pub(crate) lookups: u32,
 }
@@ -65,6 +67,10 @@ pub(crate) struct World {
     /// Handlers that everything was to be said to.
     pub(crate) synced: Vec<NodeId>,
     pub(crate) over: Option<bool>,
+    /// A token opens one session.
+    pub(crate) is_strict: bool,
+    /// Each time that somebody is told that another is away, or that it is not.
+    pub(crate) told_away: Vec<bool>,
     pub(crate) config: meeting::Config,
 }
 
@@ -111,6 +117,8 @@ impl World {
             media: Vec::new(),
             synced: Vec::new(),
             over: None,
+            is_strict: false,
+            told_away: Vec::new(),
             config,
         }
     }
@@ -134,6 +142,7 @@ impl World {
             assigned: Vec::new(),
             founds: 0,
             doors: Vec::new(),
+            used: false,
             lookups: 0,
         });
         n
@@ -341,6 +350,12 @@ impl World {
                         continue;
                     }
                     end.down.push_back((at + DELAY, session, Down::Connected));
+                    let is_token = matches!(credential, Credential::Token { .. });
+                    if is_token && std::mem::replace(&mut end.used, true) && self.is_strict {
+                        let refused = Down::Closed(Code::TokenReplayed);
+                        end.down.push_back((at + DELAY, session, refused));
+                        continue;
+                    }
                     let entropy = Entropy {
                         resume: [self.next_session as u8; 32],
                         ticket: [self.next_session as u8 ^ 0x55; 32],
@@ -404,6 +419,9 @@ impl World {
                 meeting::Output::Media { to, order } => self.media.push((to, order)),
                 meeting::Output::Sync { node } => self.synced.push(node),
                 meeting::Output::Send { session, message } => {
+                    if let Some(Body::ParticipantChanged(changed)) = &message.body {
+                        self.told_away.push(changed.away);
+                    }
                     if let Some(end) = self.end_of(session) {
                         end.down.push_back((at, session, Down::Message(message)));
                     }

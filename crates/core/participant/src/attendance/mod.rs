@@ -334,6 +334,9 @@ impl Attendance {
                 if access.meeting.id != self.access.meeting.id {
                     return;
                 }
+                if self.session.is_spent() {
+                    return self.admitted(now, wall, *access);
+                }
                 // Its tokens are for another participant; the way is for everybody.
                 self.access.signal.url = access.signal.url;
                 self.access.signal.certificate_sha256 = access.signal.certificate_sha256;
@@ -343,6 +346,31 @@ impl Attendance {
             Command::Enter { .. } | Command::Resume { .. } => return,
         };
         self.tell(now, wall, told);
+    }
+
+    /// Comes anew, as whom the API says, with all that was wished for before.
+    fn admitted(&mut self, now: Duration, wall: u64, access: Access) {
+        if access.role != self.access.role {
+            return;
+        }
+        self.access = access;
+        self.me = self.access.participant_id;
+        self.keys.begin_anew(self.me, self.access.key.to_state());
+        let joins = self.session.state().phase == session::Phase::Joining;
+        let key = match joins {
+            true => self.keys.enter(wall).ok(),
+            false => None,
+        };
+        if !joins {
+            self.keys.lobby().wait(now);
+        }
+        // It stands, where it does, for the participant that this end was.
+        if self.media.is_up() {
+            self.media_gone(now);
+        }
+        self.media.leave(Code::Left);
+        self.media.try_door(now, &self.access.media);
+        self.tell(now, wall, Told::Admitted { key });
     }
 
     fn offer(&mut self, track: &TrackOffer) -> signal::Publish {

@@ -405,3 +405,66 @@ fn who_left_the_lobby_computes_nothing_more() {
     assert!(attendance.keys.lobby().made_ahead().is_none());
     assert_eq!(attendance.deadline(), None);
 }
+
+/// The token was used by a connection of which nothing was heard.
+#[test]
+fn whose_token_is_spent_joins_as_whom_the_api_names_then() {
+    let mut elsewhere = Elsewhere::new();
+    let mut attendance = elsewhere.enter();
+    click(&mut attendance);
+    link_up(&mut attendance);
+    let (_, former) = join(&mut attendance);
+    let replayed = Input::LinkDown {
+        link: Link::Signal,
+        code: Code::TokenReplayed,
+    };
+    attendance.handle(NOW, WALL, replayed);
+    assert!(outputs(&mut attendance).contains(&Output::Event(Event::LookUp)));
+    assert_eq!(attendance.state().phase, crate::Phase::Joining);
+
+    let mut access = elsewhere.access();
+    access.participant_id = ParticipantId([3; 16]);
+    access.signal.token = "another".into();
+    access.media.token = "a third".into();
+    let found = |access: &Access| {
+        let access = Box::new(access.clone());
+        Input::Command(Command::Found { access })
+    };
+    let mut hosts = access.clone();
+    hosts.role = darktower_wire::token::Role::Host;
+    attendance.handle(NOW, WALL, found(&hosts));
+    assert_eq!(outputs(&mut attendance), [], "it came as a guest");
+    attendance.handle(NOW, WALL, found(&access));
+    let connects = outputs(&mut attendance).into_iter();
+    let urls: Vec<_> = connects
+        .filter_map(|output| match output {
+            Output::Connect { link, url, .. } => Some((link, url.0)),
+            _ => None,
+        })
+        .collect();
+    let url = |token| format!("https://127.0.0.1/v1?token={token}");
+    let both = [
+        (Link::Signal, url("another")),
+        (Link::Media, url("a third")),
+    ];
+    assert_eq!(urls, both);
+    link_up(&mut attendance);
+    let (request, commit) = join(&mut attendance);
+    assert_ne!(commit, former, "it is another member's");
+    elsewhere.0.process(&commit.commit, WALL).unwrap();
+    assert!(elsewhere.0.leaf_of(ParticipantId([3; 16])).is_some());
+    let joined = Joined {
+        participant_id: vec![3; 16].into(),
+        ..accepted()
+    };
+    told(
+        &mut attendance,
+        request,
+        server_message::Body::Joined(joined),
+    );
+    assert_eq!(
+        attendance.state().me.unwrap().id,
+        ParticipantId([3; 16]).to_string()
+    );
+    assert!(attendance.state().e2ee.ready);
+}
