@@ -150,14 +150,6 @@ impl Connection {
         }
     }
 
-    /// When something came last on the connection that stands.
-    pub(super) fn last_heard(&self) -> Option<Duration> {
-        match self.stage {
-            Stage::Up(pulse) => Some(pulse.heard),
-            _ => None,
-        }
-    }
-
     /// The connection beside this one stands.
     pub(super) fn beside(&mut self, now: Duration) {
         if let Stage::Up(pulse) = &mut self.stage

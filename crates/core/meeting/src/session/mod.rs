@@ -380,11 +380,9 @@ impl Session {
         }
         if self.give_up_at.is_none() {
             self.give_up_at = match self.state.phase {
-                // Nothing is known of the seat's time after a reload: the controller says.
-                Phase::Reconnecting => {
-                    let heard = self.connection.last_heard().unwrap_or(now);
-                    self.seat_ttl.map(|held| heard + held)
-                }
+                // Nothing is known of the seat's time after a reload: the controller says. What it last heard of this end
+                // may be newer than what this end heard.
+                Phase::Reconnecting => self.seat_ttl.map(|held| now + held),
                 _ => Some(now + self.config.patience),
             };
         }
