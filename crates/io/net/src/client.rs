@@ -1,7 +1,7 @@
 //! The WebTransport client, for native participants and tests.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
@@ -32,22 +32,51 @@ pub enum ServerTrust {
     Pem(String),
 }
 
+/// UDP ports that several clients connect from, one per address family. Each holds some MiB of buffers: clients that
+/// come and go share them.
+#[derive(Clone, Default)]
+pub struct Ports(Arc<Mutex<[Option<quinn::Endpoint>; 2]>>);
+
+impl Ports {
+    /// What went wrong with one is not to stay: it is bound anew at the next use.
+    fn forget(&self, broken: &quinn::Endpoint) {
+        let addr = broken.local_addr().ok();
+        for held in self.endpoints().iter_mut() {
+            let is_it = |held: &mut quinn::Endpoint| held.local_addr().ok() == addr;
+            drop(held.take_if(is_it));
+        }
+    }
+
+    /// Bound at first use: IPv4, IPv6.
+    fn endpoints(&self) -> MutexGuard<'_, [Option<quinn::Endpoint>; 2]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Connects to WebTransport servers from one UDP port per address family.
 pub struct Client {
     config: quinn::ClientConfig,
     /// Where packets come from; any address of the machine where it says none.
     local: Option<IpAddr>,
-    /// Bound at first use: IPv4, IPv6.
-    endpoints: Mutex<[Option<quinn::Endpoint>; 2]>,
+    ports: Ports,
 }
 
 impl Client {
     /// A client that trusts `trust`. Call it inside a tokio runtime.
     pub fn new(trust: ServerTrust, tuning: &Tuning) -> Result<Self, BindError> {
+        Self::with_ports(Ports::default(), trust, tuning)
+    }
+
+    /// The same from ports that others use as well.
+    pub fn with_ports(
+        ports: Ports,
+        trust: ServerTrust,
+        tuning: &Tuning,
+    ) -> Result<Self, BindError> {
         Ok(Self {
             config: tuning.client(tls::client(trust)?)?,
             local: None,
-            endpoints: Mutex::new([None, None]),
+            ports,
         })
     }
 
@@ -89,9 +118,9 @@ impl Client {
         .unwrap_or(Err(ConnectError::TimedOut))
     }
 
-    /// Closes every session of this client and waits, at most a second, until the peers were told.
+    /// Closes every session from this client's ports and waits, at most a second, until the peers were told.
     pub async fn stop(&self) {
-        let endpoints = self.endpoints().clone();
+        let endpoints = self.ports.endpoints().clone();
         for endpoint in endpoints.iter().flatten() {
             server::close(endpoint).await;
         }
@@ -129,12 +158,15 @@ impl Client {
                     continue;
                 }
             };
-            let (config, name) = (self.config.clone(), name.clone());
+            let (config, name, ports) = (self.config.clone(), name.clone(), self.ports.clone());
             attempts.spawn(async move {
                 sleep(HEAD_START * turn).await;
-                let connecting = endpoint
-                    .connect_with(config, addr, &name)
-                    .map_err(|e| ConnectError::Connection(e.to_string()))?;
+                let connecting = endpoint.connect_with(config, addr, &name).map_err(|e| {
+                    if e == quinn::ConnectError::EndpointStopping {
+                        ports.forget(&endpoint);
+                    }
+                    ConnectError::Connection(e.to_string())
+                })?;
                 Ok::<_, ConnectError>(connecting.await?)
             });
         }
@@ -148,19 +180,13 @@ impl Client {
         Err(last)
     }
 
-    fn endpoints(&self) -> std::sync::MutexGuard<'_, [Option<quinn::Endpoint>; 2]> {
-        self.endpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn endpoint(&self, to: IpAddr) -> Result<quinn::Endpoint, BindError> {
         let (slot, any) = match to {
             IpAddr::V4(_) => (0, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
             IpAddr::V6(_) => (1, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
         };
         let from = self.local.unwrap_or(any);
-        let held = &mut self.endpoints()[slot];
+        let held = &mut self.ports.endpoints()[slot];
         match held {
             Some(endpoint) => Ok(endpoint.clone()),
             None => Ok(held

@@ -29,7 +29,7 @@ mod udp;
 pub mod wt;
 
 pub use cert::{Certs, Fingerprint};
-pub use client::{Client, ServerTrust};
+pub use client::{Client, Ports, ServerTrust};
 pub use error::{
     BindError, CertError, CloseReason, ClosedBy, ConnectError, DatagramError, ReadError, WriteError,
 };

@@ -20,6 +20,7 @@ mod listener;
 mod recorder;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::io::Write as _;
 
@@ -32,6 +33,7 @@ use export::Export;
 pub use listener::{MetricsListener, PROMETHEUS_TEXT};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 use recorder::Recorder;
+use upkeep::Upkeep;
 
 /// What is told, and to whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +74,9 @@ pub enum Error {
     /// The address of the metrics cannot be listened on.
     #[error("telemetry.metrics_listen: {0}")]
     Listen(#[from] std::io::Error),
+    /// The system has no thread to spare.
+    #[error("telemetry has no thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// Somebody else in this process collects already.
     #[error("telemetry is installed already")]
     Twice,
@@ -82,6 +87,7 @@ pub enum Error {
 pub struct Telemetry {
     prometheus: PrometheusHandle,
     export: Option<Export>,
+    _upkeep: Upkeep,
 }
 
 /// Upper bounds of the buckets of every duration, in seconds: from a wake-up
@@ -118,7 +124,12 @@ impl Telemetry {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
             .and_then(PrometheusBuilder::install_recorder)
             .map_err(|_| Error::Twice)?;
-        Ok(Self { prometheus, export })
+        let upkeep = Upkeep::start(prometheus.clone(), upkeep::EVERY, || ());
+        Ok(Self {
+            _upkeep: upkeep.map_err(Error::Thread)?,
+            prometheus,
+            export,
+        })
     }
 
     /// The text that Prometheus reads.

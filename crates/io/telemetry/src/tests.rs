@@ -9,6 +9,7 @@ use tracing_subscriber::prelude::*;
 use crate::export::Export;
 use crate::line;
 use crate::recorder::Recorder;
+use crate::upkeep::Upkeep;
 use crate::{Config, MetricsListener};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -174,6 +175,49 @@ async fn metrics_are_served() {
     assert!(answer.starts_with("HTTP/1.1 200"));
     assert!(answer.contains("darktower_test_things_total 2"));
     listener.stop(Duration::from_secs(5)).await;
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.unwrap().split_whitespace().next().unwrap();
+    number.parse().unwrap()
+}
+
+/// 8 million of them would be 64 MiB.
+#[test]
+fn samples_that_nobody_reads_do_not_pile_up() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new()
+        .set_buckets(&[0.5])
+        .unwrap()
+        .build_recorder();
+    let (counted, rounds) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let upkeep = Upkeep::start(recorder.handle(), Duration::from_millis(1), move || {
+        // Neither end waits for the other when the test is over.
+        let _told = (counted.send(()), may_go_on.recv());
+    });
+    let upkeep = upkeep.unwrap();
+    let before = resident_kib();
+    metrics::with_local_recorder(&recorder, || {
+        let samples = metrics::histogram!("darktower_test_seconds");
+        for _ in 0..40 {
+            rounds.recv().unwrap();
+            for _ in 0..200_000 {
+                samples.record(0.1);
+            }
+            go_on.send(()).unwrap();
+        }
+        rounds.recv().unwrap();
+    });
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 16 << 10, "{grown} KiB");
+    drop((upkeep, go_on));
+    let text = recorder.handle().render();
+    assert!(
+        text.contains("darktower_test_seconds_count 8000000"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -44,7 +44,7 @@ use darktower_cluster::{Registration, Timing, Trust, grpc};
 use darktower_media::path;
 use darktower_net::plane::{Inlet, Plane};
 use darktower_net::wt::Serving;
-use darktower_net::{BindError, Certs};
+use darktower_net::{BindError, Certs, Ports};
 use darktower_store::{Node, Service, StateStore};
 use darktower_wire::ids::{MeetingId, NodeId};
 use tokio::runtime::Handle;
@@ -128,6 +128,8 @@ struct Shared {
     shards: usize,
     /// The ways into them, once they stand.
     inlets: OnceLock<Arc<[Inlet<Message>]>>,
+    /// What trunks are dialled from.
+    trunk_ports: Ports,
     /// For what has to be asked of others.
     runtime: Handle,
     /// Sessions, from the request until the peer was told of the end.
@@ -220,6 +222,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         origin: Instant::now(),
         shards,
         inlets: OnceLock::new(),
+        trunk_ports: Ports::default(),
         runtime: Handle::current(),
         sessions: watch::Sender::new(0),
         meetings: AtomicUsize::new(0),

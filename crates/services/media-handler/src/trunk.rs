@@ -13,7 +13,7 @@ use darktower_media::Kind;
 use darktower_media::forwarder::{SessionId, Trunk};
 use darktower_net::plane::Inlet;
 use darktower_net::{
-    Client, Fingerprint, RecvStream, SendStream, ServerTrust, Session, Tuning, Url,
+    Client, Fingerprint, Ports, RecvStream, SendStream, ServerTrust, Session, Tuning, Url,
 };
 use darktower_wire::Code;
 use darktower_wire::datagram::Datagram;
@@ -92,8 +92,9 @@ pub(crate) fn dial(
         meeting,
         session,
     });
+    let ports = shared.trunk_ports.clone();
     shared.runtime.spawn(async move {
-        if let Err(why) = carry(&way, &trunk, to_say).await {
+        if let Err(why) = carry(&way, ports, &trunk, to_say).await {
             tracing::info!(meeting_id = %meeting, why, "a trunk to another media handler ended");
         }
         way.tell(News::Down).await;
@@ -104,10 +105,11 @@ pub(crate) fn dial(
 /// Lasts as long as the trunk is wanted and stands.
 async fn carry(
     way: &Arc<Way>,
+    ports: Ports,
     trunk: &Trunk,
     mut to_say: mpsc::Receiver<Body>,
 ) -> Result<(), &'static str> {
-    let client = client(trunk)?;
+    let client = client(ports, trunk)?;
     let ticket = URL_SAFE_NO_PAD.encode(*trunk.ticket);
     let url = format!("{}?ticket={ticket}&{TRUNK}=1", trunk.url);
     let url = Url::parse(&url).map_err(|_| "its URL is none")?;
@@ -121,11 +123,10 @@ async fn carry(
     let outcome = talk(way, &session, control, said, to_say).await;
     measure::trunk(-1.0);
     session.close(Code::Left.number(), Code::Left.name());
-    client.stop().await;
     outcome
 }
 
-fn client(trunk: &Trunk) -> Result<Client, &'static str> {
+fn client(ports: Ports, trunk: &Trunk) -> Result<Client, &'static str> {
     let trust = match &trunk.certificate_sha256[..] {
         [] => ServerTrust::System,
         hashes => ServerTrust::Hashes(hashes.iter().copied().map(Fingerprint).collect()),
@@ -136,7 +137,7 @@ fn client(trunk: &Trunk) -> Result<Client, &'static str> {
         receive_window: RECEIVE_WINDOW,
         ..Tuning::default()
     };
-    Client::new(trust, &tuning).map_err(|_| "no socket for it")
+    Client::with_ports(ports, trust, &tuning).map_err(|_| "no socket for it")
 }
 
 /// Resolves when nobody wants the trunk any more. What was to be said is of no use before it stands.

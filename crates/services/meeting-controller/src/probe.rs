@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use darktower_cluster::random_bytes;
 use darktower_cluster::trace::TraceContext;
 use darktower_meeting::meeting::MediaOrder;
-use darktower_net::{Client, Fingerprint, RecvStream, ServerTrust, Session, Tuning, Url};
+use darktower_net::{Client, Fingerprint, Ports, RecvStream, ServerTrust, Session, Tuning, Url};
 use darktower_placement::{Health, Plane, Probe, Way};
 use darktower_store::{Node, Service};
 use darktower_wire::datagram::Datagram;
@@ -47,13 +47,13 @@ const SEND_WITHIN: Duration = Duration::from_millis(200);
 
 /// Probes every media handler that is there and stays.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut nodes = shared.nodes.clone();
+    let (mut nodes, ports) = (shared.nodes.clone(), Ports::default());
     let (mut probed, mut probes) = (BTreeSet::new(), JoinSet::new());
     loop {
         let seen = nodes.borrow_and_update().clone();
         for node in seen.iter().filter(|node| is_probed(node)) {
             if probed.insert(node.id) {
-                probes.spawn(probe(shared.clone(), node.clone()));
+                probes.spawn(probe(shared.clone(), node.clone(), ports.clone()));
             }
         }
         tokio::select! {
@@ -76,7 +76,7 @@ fn is_probed(node: &Node) -> bool {
 }
 
 /// Probes one handler until it goes away.
-async fn probe(shared: Arc<Shared>, node: Node) -> NodeId {
+async fn probe(shared: Arc<Shared>, node: Node, ports: Ports) -> NodeId {
     let id = node.id;
     let (Ok(meeting), Ok(tickets)) = (random_bytes(), tickets()) else {
         tracing::error!("no randomness: a media handler is not probed");
@@ -92,6 +92,7 @@ async fn probe(shared: Arc<Shared>, node: Node) -> NodeId {
         meeting,
         tickets,
         link,
+        ports,
     };
     prober.run(inbox).await;
     prober.link.leave(meeting);
@@ -108,6 +109,8 @@ struct Prober {
     meeting: MeetingId,
     tickets: [[u8; 32]; 2],
     link: Link,
+    /// Kept for good: a handler that comes and goes would leave its buffers in the heap.
+    ports: Ports,
 }
 
 impl Prober {
@@ -163,7 +166,8 @@ impl Prober {
                         pair = None;
                     }
                     if pair.is_none() && probe.stream && opening.is_empty() {
-                        opening.spawn(Pair::open(self.doors(), back.clone()));
+                        let ports = self.ports.clone();
+                        opening.spawn(Pair::open(ports, self.doors(), back.clone()));
                     }
                 }
                 () = late => plane.review(self.shared.now()),
@@ -250,17 +254,20 @@ impl Prober {
 struct Pair {
     sender: Session,
     receiver: Session,
-    _client: Client,
     _listening: JoinSet<()>,
 }
 
 type Heard = mpsc::Sender<(Way, u64)>;
 
 impl Pair {
-    async fn open(doors: Option<(ServerTrust, [Url; 2])>, heard: Heard) -> Option<Self> {
+    async fn open(
+        ports: Ports,
+        doors: Option<(ServerTrust, [Url; 2])>,
+        heard: Heard,
+    ) -> Option<Self> {
         let (trust, [sender, receiver]) = doors?;
         let opening = async {
-            let client = Client::new(trust, &Tuning::default()).ok()?;
+            let client = Client::with_ports(ports, trust, &Tuning::default()).ok()?;
             let connect = async |url: &Url| client.connect(url, &[]).await;
             let (sender, receiver) = tokio::join!(connect(&sender), connect(&receiver));
             let (sender, receiver) = (sender.ok()?, receiver.ok()?);
@@ -273,7 +280,6 @@ impl Pair {
             Some(Self {
                 sender,
                 receiver,
-                _client: client,
                 _listening: listening,
             })
         };

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use darktower_net::{
-    CANCELLED, CloseReason, ClosedBy, ConnectError, DatagramError, ReadError, Server, WriteError,
+    CANCELLED, CloseReason, ClosedBy, ConnectError, DatagramError, Ports, ReadError, Server,
+    WriteError,
 };
 
 use crate::*;
@@ -267,4 +268,22 @@ async fn grace_ends() {
     soon("stop", server.stop(Duration::from_millis(50))).await;
     let reason = soon("closed", here.closed()).await;
     assert_eq!(reason.by, ClosedBy::Peer);
+}
+
+#[tokio::test]
+async fn clients_that_share_ports_come_from_one_and_a_broken_one_is_bound_anew() {
+    let certs = certs();
+    let server = Server::bind(Config::new(ANY, certs.clone())).unwrap();
+    let (ports, trust) = (Ports::default(), ServerTrust::Hashes(certs.hashes()));
+    let client = || Client::with_ports(ports.clone(), trust.clone(), &Tuning::default()).unwrap();
+    let (first, second) = (client(), client());
+    let (_here, there) = soon("a session", connect(&server, &first)).await;
+    let (_and_here, and_there) = soon("another", connect(&server, &second)).await;
+    assert_eq!(there.peer(), and_there.peer());
+    drop(first);
+    soon("stopped", second.stop()).await;
+    let refused = second.connect(&url(server.local_addr(), "/"), &[]).await;
+    assert!(matches!(refused, Err(ConnectError::Connection(_))));
+    let (_here, anew) = soon("a third", connect(&server, &second)).await;
+    assert_ne!(anew.peer(), there.peer());
 }
