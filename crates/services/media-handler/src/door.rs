@@ -22,7 +22,10 @@ const PROBE: &str = "probe";
 /// In a request's query: it is a trunk of another handler, which several layers of a track may go to.
 pub(crate) const TRUNK: &str = "trunk";
 
-/// A full handler still takes so many of both: it is not deaf, and those on it are seen elsewhere. Whoever else says so gains little, for they are few.
+/// So many of those it takes, full or not: those on it are seen elsewhere. Whoever else says so gets no picture by it.
+const TRUNKS: usize = 1024;
+
+/// A full handler still takes so many probes: it is not deaf. Whoever else says so gains little, for they are few.
 const PROBES: usize = 64;
 
 /// What somebody shows.
@@ -52,9 +55,12 @@ fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
     if shared.draining.is_cancelled() {
         return Err(Code::Draining);
     }
-    let probes = request.parameter(PROBE).or(request.parameter(TRUNK));
-    let probes = probes.map_or(0, |_| PROBES);
-    if shared.sessions() > config.capacity as usize + probes {
+    let probes = request.parameter(PROBE).map_or(0, |_| PROBES);
+    let is_full = match request.parameter(TRUNK) {
+        Some(_) => shared.trunks() >= TRUNKS,
+        None => shared.participants() > config.capacity as usize + probes,
+    };
+    if is_full {
         shared.refused_for_room();
         return Err(Code::Overloaded);
     }

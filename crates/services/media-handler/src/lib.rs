@@ -134,6 +134,8 @@ struct Shared {
     runtime: Handle,
     /// Sessions, from the request until the peer was told of the end.
     sessions: watch::Sender<usize>,
+    /// Of these, trunks of other handlers, which take no participant's place.
+    trunks: AtomicUsize,
     meetings: AtomicUsize,
     /// When somebody was last refused because it is full, in milliseconds since the origin; 0: never.
     crowded: AtomicU64,
@@ -158,6 +160,14 @@ impl Shared {
         *self.sessions.borrow()
     }
 
+    fn trunks(&self) -> usize {
+        self.trunks.load(Ordering::Relaxed)
+    }
+
+    fn participants(&self) -> usize {
+        self.sessions().saturating_sub(self.trunks())
+    }
+
     /// Somebody is refused because it is full.
     fn refused_for_room(&self) {
         let now = self.origin.elapsed().as_millis().max(1);
@@ -165,9 +175,9 @@ impl Shared {
         self.crowded.store(now, Ordering::Relaxed);
     }
 
-    /// Sessions; more than it takes while somebody who was refused comes again and again.
+    /// Participants' sessions; more than it takes while somebody who was refused comes again and again.
     fn load(&self) -> u32 {
-        let sessions = u32::try_from(self.sessions()).unwrap_or(u32::MAX);
+        let sessions = u32::try_from(self.participants()).unwrap_or(u32::MAX);
         let crowded = Duration::from_millis(self.crowded.load(Ordering::Relaxed));
         match !crowded.is_zero() && self.origin.elapsed() < crowded + COMES_AGAIN {
             true => self.config.capacity.saturating_add(1),
@@ -225,6 +235,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         trunk_ports: Ports::default(),
         runtime: Handle::current(),
         sessions: watch::Sender::new(0),
+        trunks: AtomicUsize::new(0),
         meetings: AtomicUsize::new(0),
         crowded: AtomicU64::new(0),
         draining: CancellationToken::new(),

@@ -50,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) span: tracing::Span,
     pub(crate) armed: Armed,
     pub(crate) touched: bool,
+    /// It is one of another handler.
+    pub(crate) is_trunk: bool,
     /// Why it must end.
     pub(crate) ending: Option<Code>,
     /// Whether it is to be told to go elsewhere.
@@ -87,6 +89,7 @@ impl Session {
             span,
             armed: Armed::default(),
             touched: false,
+            is_trunk,
             ending: None,
             drains: false,
             waits: None,

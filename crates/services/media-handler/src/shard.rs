@@ -343,6 +343,9 @@ impl Shard {
         span.in_scope(|| tracing::info!(session = id.0, "media session opened"));
         let mut session = Session::new(now, &self.shared, id, key, meeting, is_trunk, span);
         session.waits = beside.then_some(seat);
+        if is_trunk {
+            self.shared.trunks.fetch_add(1, Ordering::Relaxed);
+        }
         self.reach.insert(session);
         let session = id;
         if !beside {
@@ -361,6 +364,9 @@ impl Shard {
 
     fn ended(&mut self, now: Duration, session: &Session, code: Code) {
         measure::session_closed(code);
+        if session.is_trunk {
+            self.shared.trunks.fetch_sub(1, Ordering::Relaxed);
+        }
         let id = session.id;
         session.span.in_scope(|| {
             tracing::info!(session = id.0, code = code.name(), "media session closed");

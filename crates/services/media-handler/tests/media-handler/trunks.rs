@@ -149,7 +149,8 @@ async fn a_handler_that_is_full_takes_trunks() {
     let here = Stage::with(|config| config.capacity = 1, Default::default()).await;
     let mut near = here.controller().await;
     near.say(trunk()).await;
-    let _alice = here.participant(ALICE).await;
+    near.say(seat(ALICE, true)).await;
+    let alice = here.participant(ALICE).await;
     assert!(
         here.refused(&format!("token={}", here.token(BOB)), &[])
             .await
@@ -161,4 +162,18 @@ async fn a_handler_that_is_full_takes_trunks() {
     far.say(seat(BOB, true)).await;
     let _bob = there.participant(BOB).await;
     while near.connected().await[..] != THERE.0 {}
+    // It takes nobody's place.
+    near.say(Body::SeatGone(rpc::SeatGone {
+        seat: Bytes::copy_from_slice(&ALICE.0),
+        code: 0,
+    }))
+    .await;
+    within("her place", async {
+        alice.session.closed().await;
+        while here.handler.sessions() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let _carol = here.participant(CAROL).await;
 }
