@@ -22,7 +22,8 @@ const PROBE: &str = "probe";
 /// In a request's query: it is a trunk of another handler, which several layers of a track may go to.
 pub(crate) const TRUNK: &str = "trunk";
 
-/// So many of those it takes, full or not: those on it are seen elsewhere. Whoever else says so gets no picture by it.
+/// So many of those it takes, full or not: those on it are seen elsewhere. Whoever else says so comes in as well, and gets
+/// what it would get anyway.
 const TRUNKS: usize = 1024;
 
 /// A full handler still takes so many probes: it is not deaf. Whoever else says so gains little, for they are few.

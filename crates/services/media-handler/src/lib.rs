@@ -5,8 +5,9 @@
 //! for each meeting, `meeting.rs`) and [`Egress`](darktower_media::Egress) (one for
 //! each session, `egress.rs`); here are their effects: shards that own sockets,
 //! sessions and meetings (`shard.rs`), the door where tokens are verified, and the
-//! gRPC service by which meeting controllers say what should be. Frames never leave
-//! the shards' threads; doors and gRPC are on the async side.
+//! gRPC service by which meeting controllers say what should be. Frames of
+//! participants never leave the shards' threads; doors, gRPC and the receiving ends
+//! of trunks (`trunk.rs`) are on the async side.
 //!
 //! It must not link a cipher for frames, know a name or a role, or wait for a
 //! controller: what was said last holds while nobody speaks.
