@@ -1,6 +1,7 @@
 //! Tracks: which there are, and who gets them.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use darktower_wire::ids::{NodeId, ParticipantId, TrackId};
 use darktower_wire::media::MAX_LAYER;
@@ -153,8 +154,8 @@ impl<P: Payload> Forwarder<P> {
 
     /// Its publisher is on another handler than before.
     fn comes_by(&mut self, now: Duration, id: TrackId, via: Option<NodeId>) {
-        let trunks: Vec<_> = self.sessions.keys().copied().collect();
-        let trunks: Vec<_> = trunks.into_iter().filter(|id| self.is_trunk(*id)).collect();
+        let trunks = self.sessions.iter().map(|(&id, one)| (id, one.seat));
+        let trunks: BTreeMap<_, _> = trunks.filter(|(id, _)| self.is_trunk(*id)).collect();
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
@@ -162,14 +163,14 @@ impl<P: Payload> Forwarder<P> {
         // Whoever it comes from now was told nothing yet.
         track.layers_said = None;
         if via.is_some() {
-            track.targets.retain(|one| !trunks.contains(&one.session));
+            track
+                .targets
+                .retain(|one| !trunks.contains_key(&one.session));
         }
         self.touched.insert(id);
         self.route_track(id);
-        for session in trunks {
-            if let Some(seat) = self.sessions.get(&session).map(|one| one.seat) {
-                self.subscribe(now, seat, session, id);
-            }
+        for (session, seat) in trunks {
+            self.subscribe(now, seat, session, id);
         }
     }
 

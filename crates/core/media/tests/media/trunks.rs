@@ -156,21 +156,7 @@ fn a_publisher_that_comes_over_from_the_other_handler_is_seen_by_all() {
             },
         );
     }
-    for frame in 0..50 {
-        two.now += 20;
-        let header = Header {
-            track: CAMERA,
-            layer: 1,
-            group: 900,
-            frame,
-            key: frame == 0,
-            ..Header::default()
-        };
-        two.frame(THERE, session, Kind::Video, header);
-        for at in [HERE, THERE] {
-            two.tell(at, Input::Tick);
-        }
-    }
+    two.films_at(THERE);
     assert!(two.take(BOB).contains_key(&(CAMERA, 1)), "by the trunk");
     assert!(two.take(CAROL).contains_key(&(CAMERA, 1)), "directly");
     // Of the newest group that was kept there, this end has had all.
@@ -215,18 +201,7 @@ fn a_publisher_that_goes_over_to_another_handler_is_seen_where_it_was() {
     two.say(HERE, camera(HERE));
     two.say(HERE, Command::SyncEnd);
     two.take(BOB);
-    for frame in 0..50 {
-        two.now += 20;
-        let header = Header {
-            track: CAMERA,
-            layer: 1,
-            group: 900,
-            frame,
-            key: frame == 0,
-            ..Header::default()
-        };
-        two.frame(THERE, left, Kind::Video, header);
-    }
+    two.films_at(THERE);
     assert!(two.take(BOB)[&(CAMERA, 1)] >= 49);
 }
 

@@ -280,6 +280,25 @@ impl Two {
         }
     }
 
+    /// Alice films at this handler for a second: one group of the middle layer.
+    pub(crate) fn films_at(&mut self, at: usize) {
+        for frame in 0..50 {
+            self.now += 20;
+            let header = Header {
+                track: CAMERA,
+                layer: 1,
+                group: 900,
+                frame,
+                key: frame == 0,
+                ..Header::default()
+            };
+            self.frame(at, session(ALICE), Kind::Video, header);
+            for at in [HERE, THERE] {
+                self.tell(at, Input::Tick);
+            }
+        }
+    }
+
     pub(crate) fn show(&mut self, at: usize, who: ParticipantId, width_px: u32, height_px: u32) {
         let pinned = false;
         let view = View {
