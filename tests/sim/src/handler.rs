@@ -309,7 +309,7 @@ impl Handler {
                     self.sessions.remove(&session);
                     self.out.push((session, ToParticipant::Closed(code)));
                 }
-                forwarder::Output::TicketKnown { ticket, seat } => {
+                forwarder::Output::TicketKnown { ticket, seat, .. } => {
                     self.tickets.insert(ticket, seat);
                 }
                 forwarder::Output::TicketGone { ticket } => {

@@ -8,9 +8,18 @@ use darktower_media::forwarder::TicketHash;
 use darktower_wire::ids::{MeetingId, ParticipantId};
 use tokio::sync::Notify;
 
+/// Whose a ticket or a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) meeting: MeetingId,
+    pub(crate) seat: ParticipantId,
+    /// It is another handler, whose session is a trunk.
+    pub(crate) is_trunk: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct Directory {
-    tickets: Mutex<BTreeMap<TicketHash, (MeetingId, ParticipantId)>>,
+    tickets: Mutex<BTreeMap<TicketHash, Holder>>,
     ticket_known: Notify,
 }
 
@@ -25,7 +34,7 @@ pub(crate) fn home(meeting: MeetingId, shards: usize) -> usize {
 }
 
 impl Directory {
-    pub(crate) fn ticket(&self, ticket: TicketHash, of: Option<(MeetingId, ParticipantId)>) {
+    pub(crate) fn ticket(&self, ticket: TicketHash, of: Option<Holder>) {
         match of {
             Some(of) => {
                 lock(&self.tickets).insert(ticket, of);
@@ -38,11 +47,7 @@ impl Directory {
     }
 
     /// Whose ticket this is, waiting a moment for a word that may be on its way.
-    pub(crate) async fn holder(
-        &self,
-        ticket: &TicketHash,
-        patience: Duration,
-    ) -> Option<(MeetingId, ParticipantId)> {
+    pub(crate) async fn holder(&self, ticket: &TicketHash, patience: Duration) -> Option<Holder> {
         let look = async {
             loop {
                 let mut known = std::pin::pin!(self.ticket_known.notified());

@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use darktower_net::wt::Request;
 use darktower_wire::Code;
-use darktower_wire::ids::{MeetingId, ParticipantId};
 use darktower_wire::token::Audience;
 use ring::digest::{SHA256, digest};
 
+use crate::directory::Holder;
 use crate::{PATH, Shared};
 
 /// A ticket is 32 bytes; whoever sends much more sends something else.
@@ -19,11 +19,10 @@ const MAX_TICKET: usize = 128;
 /// In a request's query: it comes to see whether media passes.
 const PROBE: &str = "probe";
 
-/// In a request's query: it is a trunk of another handler, which several layers of a track may go to.
+/// In a request's query: it comes with the ticket of a trunk, to whom several layers of a track may go.
 pub(crate) const TRUNK: &str = "trunk";
 
-/// So many of those it takes, full or not: those on it are seen elsewhere. Whoever else says so comes in as well, and gets
-/// what it would get anyway.
+/// So many of those it takes, full or not: those on it are seen elsewhere.
 const TRUNKS: usize = 1024;
 
 /// A full handler still takes so many probes: it is not deaf. Whoever else says so gains little, for they are few.
@@ -31,7 +30,7 @@ const PROBES: usize = 64;
 
 /// What somebody shows.
 pub(crate) enum Credential {
-    Ticket([u8; 32]),
+    Ticket { hash: [u8; 32], of_trunk: bool },
     Token(String),
 }
 
@@ -57,9 +56,10 @@ fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
         return Err(Code::Draining);
     }
     let probes = request.parameter(PROBE).map_or(0, |_| PROBES);
-    let is_full = match request.parameter(TRUNK) {
-        Some(_) => shared.trunks() >= TRUNKS,
-        None => shared.participants() > config.capacity as usize + probes,
+    let of_trunk = request.parameter(TRUNK).is_some();
+    let is_full = match of_trunk {
+        true => shared.trunks() >= TRUNKS,
+        false => shared.participants() > config.capacity as usize + probes,
     };
     if is_full {
         shared.refused_for_room();
@@ -79,21 +79,25 @@ fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
         let ticket = ticket.map_err(|_| Code::TicketUnknown)?;
         let hash = digest(&SHA256, &ticket);
         let hash = hash.as_ref().try_into().map_err(|_| Code::Internal)?;
-        return Ok(Credential::Ticket(hash));
+        return Ok(Credential::Ticket { hash, of_trunk });
+    }
+    if of_trunk {
+        return Err(Code::TicketUnknown);
     }
     let token = request.parameter("token").ok_or(Code::Unauthenticated)?;
     Ok(Credential::Token(token))
 }
 
-/// Finds out whose credential it is.
+/// Finds out whose credential it is. A participant's is none for a trunk, or a full handler would be open to all.
 pub(crate) async fn authenticate(
     shared: &Arc<Shared>,
     credential: Credential,
-) -> Result<(MeetingId, ParticipantId), Code> {
+) -> Result<Holder, Code> {
     match credential {
-        Credential::Ticket(hash) => {
+        Credential::Ticket { hash, of_trunk } => {
             let patience = shared.config.ticket_patience;
             let holder = shared.directory.holder(&hash, patience).await;
+            let holder = holder.filter(|holder| holder.is_trunk == of_trunk);
             holder.ok_or(Code::TicketUnknown)
         }
         Credential::Token(token) => {
@@ -106,7 +110,11 @@ pub(crate) async fn authenticate(
             let claims = claims.map_err(|error| error.code())?;
             let first = shared.replays.first_use(&claims, now_s);
             first.map_err(|error| error.code())?;
-            Ok((claims.meeting, claims.sub))
+            Ok(Holder {
+                meeting: claims.meeting,
+                seat: claims.sub,
+                is_trunk: false,
+            })
         }
     }
 }

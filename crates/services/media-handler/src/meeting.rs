@@ -20,6 +20,7 @@ use darktower_wire::ids::{Fence, MeetingId, ParticipantId, TrackId};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use crate::directory::Holder;
 use crate::ingress::Taken;
 use crate::measure;
 use crate::packet::Packet;
@@ -261,8 +262,17 @@ impl Meeting {
                     measure::refused("request", code);
                     tracing::debug!(session = session.0, code = code.name(), "request refused");
                 }
-                Output::TicketKnown { ticket, seat } => {
-                    reach.shared.directory.ticket(ticket, Some((self.id, seat)));
+                Output::TicketKnown {
+                    ticket,
+                    seat,
+                    is_trunk,
+                } => {
+                    let holder = Holder {
+                        meeting: self.id,
+                        seat,
+                        is_trunk,
+                    };
+                    reach.shared.directory.ticket(ticket, Some(holder));
                 }
                 Output::TicketGone { ticket } => reach.shared.directory.ticket(ticket, None),
                 Output::SeatConnected { seat } => {

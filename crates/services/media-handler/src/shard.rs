@@ -14,10 +14,10 @@ use darktower_media::forwarder::{Command, Delivery, SessionId};
 use darktower_net::wt::{Event as WtEvent, Request, SessionKey};
 use darktower_net::{CloseReason, plane};
 use darktower_wire::Code;
-use darktower_wire::ids::{Fence, MeetingId, ParticipantId};
+use darktower_wire::ids::{Fence, MeetingId};
 
-use crate::directory::home;
-use crate::door::{self, Refusal, TRUNK};
+use crate::directory::{Holder, home};
+use crate::door::{self, Refusal};
 use crate::measure::Tally;
 use crate::meeting::{Event, Events, Meeting};
 use crate::reach::{Hop, Reach};
@@ -48,7 +48,7 @@ pub(crate) enum Message {
     /// Whose session it is that was asked for.
     Known {
         session: SessionKey,
-        who: Result<(MeetingId, ParticipantId), Code>,
+        who: Result<Holder, Code>,
     },
     /// Of a trunk that a meeting whose home is here has dialled.
     Trunk {
@@ -74,7 +74,6 @@ enum Due {
 struct Asked {
     trace: TraceContext,
     beside: bool,
-    is_trunk: bool,
 }
 
 /// One shard.
@@ -198,6 +197,11 @@ impl plane::App for Shard {
                 session,
                 news,
             } => {
+                if let News::Frames(frames) = &news {
+                    for taken in frames {
+                        self.tally.received(taken.packet.frame_len());
+                    }
+                }
                 if self.meetings.contains_key(&meeting) {
                     self.happens(now, meeting, Event::Trunk { session, news });
                 }
@@ -285,13 +289,7 @@ impl Shard {
             wt.path(|path| path.hear_of(Bitrate::from_bps(bps)));
         }
         let beside = request.parameter(BESIDE).is_some();
-        let is_trunk = request.parameter(TRUNK).is_some();
-        let asked = Asked {
-            trace,
-            beside,
-            is_trunk,
-        };
-        self.asked.insert(key, asked);
+        self.asked.insert(key, Asked { trace, beside });
         let (shared, inlet) = (self.shared.clone(), io.inlet());
         self.shared.runtime.spawn(async move {
             let who = door::authenticate(&shared, credential).await;
@@ -308,27 +306,23 @@ impl Shard {
         }
     }
 
-    fn known(
-        &mut self,
-        io: &mut Io<'_>,
-        key: SessionKey,
-        who: Result<(MeetingId, ParticipantId), Code>,
-    ) {
+    fn known(&mut self, io: &mut Io<'_>, key: SessionKey, who: Result<Holder, Code>) {
         let Some(asked) = self.asked.remove(&key) else {
             return;
         };
-        let Asked {
-            trace,
-            beside,
-            is_trunk,
-        } = asked;
-        let (meeting, seat) = match who {
-            Ok(who) => who,
+        let Asked { trace, beside } = asked;
+        let holder = match who {
+            Ok(holder) => holder,
             Err(code) => {
                 told_off(&trace, code);
                 return self.refuse(io, key, code);
             }
         };
+        let Holder {
+            meeting,
+            seat,
+            is_trunk,
+        } = holder;
         let now = self.shared.at(io.now());
         let Some(wt) = io.session(key) else { return };
         wt.accept();

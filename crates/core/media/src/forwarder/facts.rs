@@ -257,6 +257,8 @@ pub enum Output<P> {
         ticket: TicketHash,
         /// The seat.
         seat: ParticipantId,
+        /// Whether they are trunks of another handler.
+        is_trunk: bool,
     },
     /// The ticket opens nothing any more.
     TicketGone {

@@ -179,7 +179,12 @@ impl<P: Payload> Forwarder<P> {
         {
             self.outputs.push_back(Output::TicketGone { ticket });
         }
-        self.outputs.push_back(Output::TicketKnown { ticket, seat });
+        let is_trunk = state.is_trunk;
+        self.outputs.push_back(Output::TicketKnown {
+            ticket,
+            seat,
+            is_trunk,
+        });
     }
 
     fn seat_gone(&mut self, now: Duration, seat: ParticipantId, code: Code) {

@@ -377,6 +377,7 @@ fn tickets_are_told_and_taken_back() {
     let known = |ticket: u8| Output::TicketKnown {
         ticket: [ticket; 32],
         seat: BOB,
+        is_trunk: false,
     };
     let gone = |ticket: u8| Output::TicketGone {
         ticket: [ticket; 32],

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
+use tokio::sync::Notify;
 
 /// Counters by what was refused and why.
 #[derive(Default)]
@@ -18,6 +19,7 @@ struct Count(AtomicU64);
 impl CounterFn for Count {
     fn increment(&self, value: u64) {
         self.0.fetch_add(value, Ordering::Relaxed);
+        TOLD.notify_waiters();
     }
     fn absolute(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
@@ -44,6 +46,7 @@ impl Recorder for &'static Counts {
     }
 }
 
+static TOLD: Notify = Notify::const_new();
 static COUNTS: OnceLock<&'static Counts> = OnceLock::new();
 
 /// Begins to count, for all tests of this process.
@@ -57,9 +60,24 @@ pub(crate) fn begin() {
 
 /// How often something was refused for this reason.
 pub(crate) fn refused(what: &str, code: &str) -> u64 {
-    let name = format!("darktower_media_refused_total {what} {code}");
+    count(&format!("darktower_media_refused_total {what} {code}"))
+}
+
+/// Waits until so many frames have come, by participants or by trunks.
+pub(crate) async fn received(frames: u64) {
+    loop {
+        let mut told = std::pin::pin!(TOLD.notified());
+        told.as_mut().enable();
+        if count("darktower_media_frames_received_total") >= frames {
+            return;
+        }
+        told.await;
+    }
+}
+
+fn count(name: &str) -> u64 {
     let counts = COUNTS.get().expect("begun").0.lock().expect("counts");
     counts
-        .get(&name)
+        .get(name)
         .map_or(0, |count| count.0.load(Ordering::Relaxed))
 }

@@ -1,11 +1,15 @@
 //! One meeting on two handlers.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use darktower_cluster::rpc::{self, media_command::Body};
 use darktower_store::{Service, StateStore};
+use darktower_wire::Code;
 use darktower_wire::ids::{NodeId, ParticipantId, TrackId};
 use ring::digest::{SHA256, digest};
 
+use crate::counts;
 use crate::stage::{
     ALICE, BOB, CAMERA, Controller, MICROPHONE, Participant, Stage, frame, seat, track, within,
 };
@@ -88,6 +92,7 @@ impl Two {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sent_here_comes_there_unchanged_and_crosses_once() {
+    counts::begin();
     let mut two = Two::new().await;
     assert_eq!(
         two.alice.hears_key_frame_wanted().await,
@@ -122,6 +127,8 @@ async fn what_is_sent_here_comes_there_unchanged_and_crosses_once() {
     two.bob.want(CAMERA).await;
     assert_eq!(two.alice.hears_key_frame_wanted().await, CAMERA.0);
     assert_eq!(two.there.handler.sessions(), 2);
+    // Six frames came here, and by the trunk there.
+    within("the counts", counts::received(12)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,6 +169,9 @@ async fn a_handler_that_is_full_takes_trunks() {
     far.say(seat(BOB, true)).await;
     let _bob = there.participant(BOB).await;
     while near.connected().await[..] != THERE.0 {}
+    // Who only says that it is one finds no room.
+    let says = format!("token={}&trunk=1", here.token(BOB));
+    assert_eq!(here.refused(&says, &[]).await, Some(Code::TicketUnknown));
     // It takes nobody's place.
     near.say(Body::SeatGone(rpc::SeatGone {
         seat: Bytes::copy_from_slice(&ALICE.0),
@@ -176,4 +186,27 @@ async fn a_handler_that_is_full_takes_trunks() {
     })
     .await;
     let _carol = here.participant(CAROL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_says_whether_it_is_a_trunks() {
+    const HERS: [u8; 32] = [6; 32];
+    let here = Stage::new().await;
+    let mut near = here.controller().await;
+    near.say(trunk()).await;
+    let Body::Seat(mut hers) = seat(ALICE, true) else {
+        unreachable!("a seat");
+    };
+    hers.ticket_sha256 = Bytes::copy_from_slice(digest(&SHA256, &HERS).as_ref());
+    near.say(Body::Seat(hers)).await;
+    let query = |ticket: [u8; 32], more: &str| {
+        let ticket = URL_SAFE_NO_PAD.encode(ticket);
+        format!("ticket={ticket}{more}")
+    };
+    for (ticket, more) in [(HERS, "&trunk=1"), (TICKET, "")] {
+        let said = here.refused(&query(ticket, more), &[]).await;
+        assert_eq!(said, Some(Code::TicketUnknown));
+    }
+    Participant::greet(here.connect(&query(HERS, ""), &[]).await).await;
+    Participant::greet(here.connect(&query(TICKET, "&trunk=1"), &[]).await).await;
 }
