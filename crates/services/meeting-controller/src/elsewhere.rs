@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use darktower_cluster::candidate;
-use darktower_placement::Health;
+use darktower_placement::{Candidate, Health};
 use darktower_store::{Node, Service};
 use darktower_wire::ids::{MeetingId, NodeId};
 use darktower_wire::signal::{self, Controller};
@@ -15,15 +15,19 @@ pub(crate) fn list(
     region: &str,
     goes: bool,
 ) -> Vec<Controller> {
-    let controllers = nodes.iter().filter(|node| node.service == Service::Meeting);
-    let candidates: Vec<_> = controllers
-        .map(|node| candidate(node, Health::Sound))
-        .collect();
-    let ranked = darktower_placement::others(meeting, &candidates, own, region, goes);
+    let ranked = darktower_placement::others(meeting, &controllers(nodes), own, region, goes);
     ranked
         .into_iter()
         .filter_map(|id| nodes.iter().find(|node| node.id == id))
         .map(of)
+        .collect()
+}
+
+/// All controllers, as they report themselves.
+pub(crate) fn controllers(nodes: &[Node]) -> Vec<Candidate<'_>> {
+    let controllers = nodes.iter().filter(|node| node.service == Service::Meeting);
+    controllers
+        .map(|node| candidate(node, Health::Sound))
         .collect()
 }
 

@@ -50,6 +50,11 @@ pub(crate) fn opened(how: &'static str) {
     counter!("darktower_meeting_opened_total", "how" => how).increment(1);
 }
 
+/// A meeting goes to a controller that carries less.
+pub(crate) fn moved() {
+    counter!("darktower_meeting_balanced_total").increment(1);
+}
+
 /// The log could not be written.
 pub(crate) fn unsaved() {
     counter!("darktower_meeting_unsaved_writes_total").increment(1);

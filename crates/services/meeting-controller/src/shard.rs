@@ -8,7 +8,7 @@ use bytes::Bytes;
 use darktower_cluster::trace::TraceContext;
 use darktower_meeting::Meeting;
 use darktower_meeting::meeting::{Credential, Entropy, Input, MediaOrder, Output, SessionId};
-use darktower_placement::{Logged, Renewal, Room, Tenure};
+use darktower_placement::{Balance, Logged, Renewal, Room, Tenure};
 use darktower_store::{Node, Written};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, NodeId, ParticipantId};
@@ -91,6 +91,7 @@ struct Shard {
     outlets: BTreeMap<SessionId, Outlet>,
     handlers: BTreeMap<NodeId, Link>,
     room: Room,
+    balance: Balance,
     /// Of the message at hand.
     trace: TraceContext,
     /// There is another controller that takes meetings.
@@ -108,6 +109,8 @@ enum Over {
     Lost,
     /// This controller goes away.
     Drained,
+    /// Another one carries far less.
+    Moved,
 }
 
 pub(crate) fn spawn(
@@ -130,6 +133,7 @@ pub(crate) fn spawn(
         outlets: BTreeMap::new(),
         handlers: BTreeMap::new(),
         room: Room::default(),
+        balance: Balance::default(),
         trace: TraceContext::root(),
         can_move: false,
         over: None,
@@ -160,6 +164,7 @@ impl Shard {
                     let seen = self.shared.nodes.borrow().clone();
                     self.place(&seen);
                     self.perform().await;
+                    self.look_for_balance(&seen);
                 }
                 changed = nodes.changed() => match changed {
                     Ok(()) => {
@@ -463,6 +468,24 @@ impl Shard {
         elsewhere::list(nodes, own, self.id, &self.shared.config.region, goes)
     }
 
+    /// Leaves this controller where it carries much more than others.
+    fn look_for_balance(&mut self, nodes: &[Node]) {
+        let own = self.shared.directory.node();
+        let region = &self.shared.config.region;
+        let size = self.meeting.description().participants;
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let controllers = elsewhere::controllers(nodes);
+        let now = self.shared.now();
+        let there = self
+            .balance
+            .look(now, self.id, &controllers, own, region, size);
+        if let Some(there) = there.filter(|_| self.over.is_none()) {
+            tracing::info!(controller = %there, "the meeting goes to a controller that carries less");
+            measure::moved();
+            self.over = Some(Over::Moved);
+        }
+    }
+
     /// Who has the meeting instead, and then the others.
     async fn owner_first(&self) -> Vec<signal::Controller> {
         let nodes = self.shared.nodes.borrow().clone();
@@ -542,7 +565,7 @@ impl Shard {
                 }
                 directory.release(self.id, self.tenure.fence()).await;
             }
-            Over::Drained => {
+            Over::Drained | Over::Moved => {
                 // Whoever comes to the next controller finds everything there.
                 if self.tenure.is_unsaved() {
                     self.save().await;
