@@ -117,11 +117,12 @@ bench-network: setup ## Rows N1 to N10 of bad networks, in virtual time and over
 ROW ?=
 CHAOS ?=
 PREVIOUS ?=
-chaos: setup ## Kill parts of a running system under load: make chaos [ROW=F3], or update it: ROW=F11-forward PREVIOUS=<commit>
+chaos: setup web-core build-web ## Kill parts of a running system under load: make chaos [ROW=F3], or update it: ROW=F11-forward PREVIOUS=<commit>
 	$(if $(PREVIOUS),@./scripts/build-previous.sh $(PREVIOUS) $(abspath $(TARGET))/previous)
 	cargo build --profile quick --quiet --package darktower --package darktower-client --package darktower-bench-chaos --bins
+	@$(NPM) run tools -w e2e
 	DARKTOWER_BIN=$(abspath $(TARGET)/quick/darktower) DARKTOWER_BOT=$(abspath $(TARGET)/quick/darktower-bot) \
-		DARKTOWER_PREVIOUS=$(abspath $(TARGET)/previous/darktower) $(TARGET)/quick/bench-chaos $(addprefix --row ,$(ROW)) $(CHAOS)
+		DARKTOWER_PREVIOUS=$(abspath $(TARGET)/previous/darktower) $(TARGET)/quick/bench-chaos --browser $(addprefix --row ,$(ROW)) $(CHAOS)
 
 SEED ?=
 SEEDS ?= 3000

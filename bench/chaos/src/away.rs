@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use darktower_cluster_tests::Process;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use darktower_client::State;
 
 use crate::Arguments;
 use crate::crowd::{Meeting, Person};
+use crate::devices::Devices;
 use crate::play::{Outcome, QUIET};
 use crate::rows::{Blow, Row};
 use crate::system::System;
@@ -47,8 +48,10 @@ pub(crate) async fn row(
     };
     let mut outcome = Outcome::default();
     let mut meetings = Vec::new();
+    let devices = block_in_place(Devices::make)?;
     for _ in 0..arguments.meetings {
-        meetings.push(Meeting::begin(&system.api(), &system.ways(), OTHERS, true).await?);
+        let (api, ways) = (system.api(), system.ways());
+        meetings.push(Meeting::begin(&api, &ways, OTHERS, Some(&devices)).await?);
     }
     for _ in 0..arguments.repeat {
         let mut sleepers = Vec::new();

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use darktower_client::synthetic::{Mark, Microphone, camera_offer, clock, microphone_offer};
-use darktower_client::{
-    Api, Chunk, Client, CreateMeeting, Event, Events, LayerOffer, LinkState, Phase, State, Track,
-    TrackOffer, Via,
-};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use darktower_client::{Api, Client, CreateMeeting, Event, Events, LinkState, Phase, State, Via};
+use tokio::task::{JoinHandle, block_in_place};
+use tokio::time::{Instant, timeout};
 
+use crate::Arguments;
+use crate::devices::{Devices, speak};
 use crate::gaps::Gaps;
+use crate::onlooker::Onlooker;
+use crate::system::System;
 
 /// Joining takes no longer.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -22,9 +22,79 @@ const WITHIN: Duration = Duration::from_secs(20);
 const LOOKUP_WITHIN: Duration = Duration::from_secs(1);
 /// Of the loudest three all are heard.
 const SPEAKERS: usize = 2;
-const FRAME_EVERY: Duration = Duration::from_millis(33);
-const KEY_BYTES: usize = 3000;
-const DELTA_BYTES: usize = 600;
+
+/// All meetings, and who is there at a browser.
+pub(crate) struct Crowd {
+    pub(crate) meetings: Vec<Meeting>,
+    pub(crate) onlooker: Option<Onlooker>,
+}
+
+impl Crowd {
+    /// So many meetings as are asked for, in which everybody sees everybody; `browser` says that one is in the first of
+    /// them where the command line asks for one.
+    pub(crate) async fn begin(
+        system: &System,
+        arguments: &Arguments,
+        browser: bool,
+    ) -> anyhow::Result<Self> {
+        let devices = block_in_place(Devices::make)?;
+        let mut crowd = Self {
+            meetings: Vec::new(),
+            onlooker: None,
+        };
+        for _ in 0..arguments.meetings {
+            let (api, ways) = (system.api(), system.ways());
+            let meeting = Meeting::begin(&api, &ways, arguments.people, Some(&devices));
+            crowd.meetings.push(meeting.await?);
+        }
+        let first = crowd.meetings.first();
+        if let (Some(meeting), true) = (first, browser && arguments.browser) {
+            let link = format!("{}/m/{}", system.api(), meeting.code);
+            let onlooker = Onlooker::arrive(&link, &system.ways()).await?;
+            for person in &meeting.people {
+                person.sets_apart(onlooker.id());
+                let here =
+                    |state: &State| state.participants.iter().any(|it| it.id == onlooker.id());
+                let known = timeout(WITHIN, person.client.reach(here)).await;
+                known.context("somebody was not told of the browser")??;
+            }
+            crowd.onlooker = Some(onlooker);
+        }
+        Ok(crowd)
+    }
+
+    /// So many meetings of so many who send nothing.
+    pub(crate) async fn silent(
+        system: &System,
+        meetings: usize,
+        people: usize,
+    ) -> anyhow::Result<Self> {
+        let mut crowd = Self {
+            meetings: Vec::new(),
+            onlooker: None,
+        };
+        for _ in 0..meetings {
+            let meeting = Meeting::begin(&system.api(), &system.ways(), people, None).await?;
+            crowd.meetings.push(meeting);
+        }
+        Ok(crowd)
+    }
+
+    /// Those who are no browsers.
+    pub(crate) fn people(&self) -> impl Iterator<Item = &Person> {
+        self.meetings.iter().flat_map(|meeting| &meeting.people)
+    }
+
+    pub(crate) async fn leave(self) -> anyhow::Result<()> {
+        for meeting in self.meetings {
+            meeting.leave().await;
+        }
+        match self.onlooker {
+            Some(onlooker) => onlooker.leave().await,
+            None => Ok(()),
+        }
+    }
+}
 
 /// A meeting and everybody in it.
 pub(crate) struct Meeting {
@@ -67,7 +137,7 @@ impl Meeting {
         server: &str,
         ways: &Via,
         people: usize,
-        films: bool,
+        devices: Option<&Devices>,
     ) -> anyhow::Result<Self> {
         let api = Api::new(server)?;
         let wanted = CreateMeeting {
@@ -80,7 +150,7 @@ impl Meeting {
             people: Vec::new(),
         };
         for number in 0..people {
-            let person = Person::join(server, ways, &meeting.code, number, films).await?;
+            let person = Person::join(server, ways, &meeting.code, number, devices).await?;
             meeting.people.push(person);
         }
         for person in &meeting.people {
@@ -89,7 +159,7 @@ impl Meeting {
                 others.clone().count() + 1 == people
                     && others
                         .clone()
-                        .all(|other| !films || !other.tracks.is_empty())
+                        .all(|other| devices.is_none() || !other.tracks.is_empty())
             };
             let reached = timeout(WITHIN, person.client.reach(all)).await;
             reached.context("not everybody came")??;
@@ -150,16 +220,18 @@ impl Person {
         ways: &Via,
         code: &str,
         number: usize,
-        films: bool,
+        devices: Option<&Devices>,
     ) -> anyhow::Result<Self> {
         let api = Api::new(server)?;
         let access = api.lookup(code, None).await?;
         let door = access.media.url.clone();
         let (client, events) = Client::enter_via(access, None, String::new(), ways.clone());
         client.look_up_at(api).await?;
-        let speaks = films && number < SPEAKERS;
-        let mut offers: Vec<_> = films.then(camera).into_iter().collect();
-        offers.extend(speaks.then(microphone_offer));
+        let camera = devices.map(|devices| &devices.camera);
+        let microphone = devices.filter(|_| number < SPEAKERS);
+        let microphone = microphone.map(|devices| &devices.microphone);
+        let clips = || camera.into_iter().chain(microphone);
+        let offers = clips().map(|clip| clip.offer("clip")).collect();
         let tracks = client.join(&format!("Person {number}"), offers).await?;
         let seen = Arc::default();
         let mut person = Self {
@@ -168,21 +240,17 @@ impl Person {
             door,
             seen,
         };
-        let mut tracks = tracks.into_iter();
-        if films {
-            let camera = tracks.next().context("no track for the camera")?;
-            let ready = timeout(WITHIN, camera.ready()).await;
-            ready.context("the camera is not ready")??;
-            person.tasks.push(tokio::spawn(film(camera)));
-        }
-        if let Some(microphone) = tracks.next() {
-            let ready = timeout(WITHIN, microphone.ready()).await;
-            ready.context("the microphone is not ready")??;
-            let from = person.client.now();
-            let loud = Microphone::new(vec![(Duration::ZERO, Some(30))]);
-            person.tasks.push(tokio::spawn(async move {
-                microphone.speak(loud, from, |_, _, _| {}).await;
-            }));
+        let from = person.client.now();
+        for (track, clip) in tracks.into_iter().zip(clips()) {
+            let ready = timeout(WITHIN, track.ready()).await;
+            ready.context("a device is not ready")??;
+            let clip = Arc::clone(clip);
+            person.tasks.push(match clip.is_video() {
+                true => tokio::spawn(async move {
+                    track.play(&clip, from).await;
+                }),
+                false => tokio::spawn(speak(track, clip, from)),
+            });
         }
         Ok(person)
     }
@@ -220,6 +288,12 @@ impl Person {
         self.seen().back
     }
 
+    /// How long it was out of the meeting, where it was and is back.
+    pub(crate) fn out(&self) -> Option<Duration> {
+        let seen = self.seen();
+        Some(seen.back?.saturating_duration_since(seen.lost?))
+    }
+
     /// Whether it was out of the meeting.
     pub(crate) fn was_lost(&self) -> bool {
         self.seen().lost.is_some()
@@ -239,6 +313,16 @@ impl Person {
     /// Whether something came of this one after `then`.
     pub(crate) fn sees_one_since(&self, owner: &str, then: Instant) -> bool {
         self.seen().gaps.any_since(owner, then)
+    }
+
+    /// What comes of this one is no gap of the others: it is at a browser, and told of by itself.
+    fn sets_apart(&self, owner: &str) {
+        self.seen().gaps.set_apart(owner);
+    }
+
+    /// The longest time since the reset without a new picture of who is set apart.
+    pub(crate) fn gap_apart(&self) -> Option<Duration> {
+        self.seen().gaps.longest_apart(Instant::now())
     }
 
     /// This one has left.
@@ -325,44 +409,5 @@ async fn watch(mut events: Events, seen: Arc<Mutex<Seen>>) {
             }
             _ => {}
         }
-    }
-}
-
-/// The small layer of a browser's camera: many receivers on few processors.
-fn camera() -> TrackOffer {
-    let mut offer = camera_offer();
-    offer.layers = vec![LayerOffer {
-        width: 320,
-        height: 180,
-        bitrate: 150_000,
-        temporal_layers: 1,
-    }];
-    offer
-}
-
-/// A frame each 33 ms, a key frame where one is wanted, each two seconds in any case.
-async fn film(track: Track) {
-    let mut due = track.client().now();
-    let mut counter = 0;
-    loop {
-        sleep_until(Instant::now() + due.saturating_sub(track.client().now())).await;
-        let key = track.take_key_frame_wanted() || counter % 60 == 0;
-        let mark = Mark {
-            counter,
-            captured: clock(),
-        };
-        let chunk = Chunk {
-            bytes: mark.chunk(if key { KEY_BYTES } else { DELTA_BYTES }),
-            key,
-            layer: 0,
-            temporal: 0,
-            captured: due,
-            level: None,
-        };
-        if track.send(chunk).await.is_err() {
-            return;
-        }
-        counter += 1;
-        due += FRAME_EVERY;
     }
 }

@@ -7,13 +7,11 @@ use anyhow::Context as _;
 use tokio::time::{Instant, sleep};
 
 use crate::Arguments;
-use crate::crowd::{Meeting, Person};
-use crate::play::Outcome;
+use crate::crowd::{Crowd, Meeting, Person};
+use crate::play::{Outcome, until};
 use crate::rows::Row;
 use crate::system::System;
 
-/// How often it is looked.
-const LOOK: Duration = Duration::from_millis(20);
 /// As long nobody comes or goes who need not; and where times are not what is looked at.
 const STEADY: Duration = Duration::from_secs(5);
 const STEADY_UNTIMED: Duration = Duration::from_secs(1);
@@ -47,15 +45,11 @@ pub(crate) async fn row(
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     for _ in 0..arguments.repeat {
-        let mut meetings = Vec::new();
-        for _ in 0..arguments.meetings {
-            let (api, ways) = (system.api(), system.ways());
-            meetings.push(Meeting::begin(&api, &ways, arguments.people, true).await?);
-        }
-        once(row, &mut system, &mut meetings, arguments, &mut outcome).await?;
-        for meeting in meetings {
-            meeting.leave().await;
-        }
+        // A browser would be one more than there are places for.
+        let mut crowd = Crowd::begin(&system, arguments, false).await?;
+        let meetings = &mut crowd.meetings;
+        once(row, &mut system, meetings, arguments, &mut outcome).await?;
+        crowd.leave().await?;
     }
     Ok(outcome)
 }
@@ -154,19 +148,4 @@ fn full(meetings: &[Meeting]) -> usize {
 
 fn people(meetings: &[Meeting]) -> impl Iterator<Item = &Person> {
     meetings.iter().flat_map(|meeting| &meeting.people)
-}
-
-/// How long it took since `began` until it holds; `None` where that is longer than `within`.
-pub(crate) async fn until(
-    began: Instant,
-    within: Duration,
-    holds: impl Fn() -> bool,
-) -> Option<Duration> {
-    while !holds() {
-        if began.elapsed() > within {
-            return None;
-        }
-        sleep(LOOK).await;
-    }
-    Some(began.elapsed())
 }

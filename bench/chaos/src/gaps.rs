@@ -8,7 +8,11 @@ use tokio::time::Instant;
 
 /// The longest times without a new frame at one receiver, by sender; pictures and sound apart.
 #[derive(Debug, Default)]
-pub(crate) struct Gaps(BTreeMap<(ParticipantId, bool), Flow>);
+pub(crate) struct Gaps {
+    flows: BTreeMap<(ParticipantId, bool), Flow>,
+    /// Who does not count among the others, by its hexadecimal id, and the pictures of them.
+    apart: Option<(String, Option<Flow>)>,
+}
 
 #[derive(Debug)]
 struct Flow {
@@ -21,11 +25,18 @@ impl Gaps {
     /// A frame was opened. One captured before another that came already is not new.
     pub(crate) fn came(&mut self, frame: &Frame, at: Instant) {
         let Some(owner) = frame.owner else { return };
-        let flow = self.0.entry((owner, frame.video)).or_insert(Flow {
+        let begun = Flow {
             last: at,
             longest: Duration::ZERO,
             newest_us: 0,
-        });
+        };
+        let flow = match &mut self.apart {
+            Some((id, flow)) if *id == owner.to_string() => match frame.video {
+                true => flow.get_or_insert(begun),
+                false => return,
+            },
+            _ => self.flows.entry((owner, frame.video)).or_insert(begun),
+        };
         if frame.capture_us > flow.newest_us {
             flow.newest_us = frame.capture_us;
             flow.longest = flow.longest.max(at.saturating_duration_since(flow.last));
@@ -33,44 +44,61 @@ impl Gaps {
         }
     }
 
+    /// This sender, by its hexadecimal id, does not count among the others from now on.
+    pub(crate) fn set_apart(&mut self, owner: &str) {
+        self.left(owner);
+        self.apart = Some((owner.to_owned(), None));
+    }
+
+    /// The longest gap of pictures of who is set apart.
+    pub(crate) fn longest_apart(&self, now: Instant) -> Option<Duration> {
+        let (_, flow) = self.apart.as_ref()?;
+        flow.as_ref().map(|flow| flow.longest_until(now))
+    }
+
     /// How long the flow that stands still for longest has done so.
     pub(crate) fn lasting(&self, now: Instant) -> Duration {
-        let lasting = self.0.values();
+        let lasting = self.flows.values();
         let lasting = lasting.map(|flow| now.saturating_duration_since(flow.last));
         lasting.max().unwrap_or_default()
     }
 
     /// Whether something new came of every sender after `then`.
     pub(crate) fn all_since(&self, then: Instant) -> bool {
-        self.0.values().all(|flow| flow.last > then)
+        self.flows.values().all(|flow| flow.last > then)
     }
 
     /// Whether something new came of this sender, by its hexadecimal id, after `then`.
     pub(crate) fn any_since(&self, owner: &str, then: Instant) -> bool {
-        let mut flows = self.0.iter();
+        let mut flows = self.flows.iter();
         flows.any(|((it, _), flow)| it.to_string() == owner && flow.last > then)
     }
 
     /// Nothing comes of this sender any more, by its hexadecimal id.
     pub(crate) fn left(&mut self, owner: &str) {
-        self.0.retain(|(it, _), _| it.to_string() != owner);
+        self.flows.retain(|(it, _), _| it.to_string() != owner);
     }
 
     /// Forgets what was; a gap that lasts goes on.
     pub(crate) fn reset(&mut self) {
-        for flow in self.0.values_mut() {
+        let apart = self.apart.iter_mut().filter_map(|(_, flow)| flow.as_mut());
+        for flow in self.flows.values_mut().chain(apart) {
             flow.longest = Duration::ZERO;
         }
     }
 
     /// The longest gap of each sender as of now, one that lasts included.
     pub(crate) fn longest(&self, now: Instant) -> BTreeMap<(ParticipantId, bool), Duration> {
-        let flows = self.0.iter();
+        let flows = self.flows.iter();
         flows
-            .map(|(of, flow)| {
-                let lasting = now.saturating_duration_since(flow.last);
-                (*of, flow.longest.max(lasting))
-            })
+            .map(|(of, flow)| (*of, flow.longest_until(now)))
             .collect()
+    }
+}
+
+impl Flow {
+    /// Its longest gap, one that lasts included.
+    fn longest_until(&self, now: Instant) -> Duration {
+        self.longest.max(now.saturating_duration_since(self.last))
     }
 }

@@ -1,23 +1,27 @@
 //! Rows of failures: real processes under load, a part of them killed, paused or stopped, and how long the participants
 //! notice.
 //!
-//! What it is: [`system`] starts the processes, [`crowd`] the participants, [`askers`] those who come and create
-//! meetings, [`rows`] says what is done to whom and what must hold, [`play`] does it again and again; [`away`],
-//! [`crowded`], [`release`] and [`soak`] play the rows of who sleeps, of too little room, of an update and of a long time. What it must not do: judge by what the servers say; what
+//! What it is: [`system`] starts the processes, [`crowd`] the participants, [`onlooker`] is the one at a browser,
+//! [`askers`] those who come and create meetings, [`rows`] says what is done to whom and what must hold, [`play`] does it again and again; [`away`],
+//! [`crowded`], [`uneven`], [`release`] and [`soak`] play the rows of who sleeps, of too little room, of controllers that come, of an update
+//! and of a long time. What it must not do: judge by what the servers say; what
 //! counts is what the participants see.
 
 mod askers;
 mod away;
 mod crowd;
 mod crowded;
+mod devices;
 mod front;
 mod gaps;
+mod onlooker;
 mod play;
 mod release;
 mod rows;
 mod soak;
 mod system;
 mod tell;
+mod uneven;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -40,6 +44,9 @@ struct Arguments {
     /// Participants of each.
     #[arg(long, default_value_t = 5)]
     people: usize,
+    /// One more participant, at a browser.
+    #[arg(long)]
+    browser: bool,
     /// How long the soak is played.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
@@ -71,6 +78,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             rows::Measure::Rolled { back } => release::row(row, back, system, &arguments).await?,
             rows::Measure::Told => crowded::row(row, system, &arguments).await?,
             rows::Measure::Seat { held } => away::row(row, held, system, &arguments).await?,
+            rows::Measure::Evened => uneven::row(row, system, &arguments).await?,
             rows::Measure::Soaked => soak::row(row, system, &arguments).await?,
             _ => play::row(row, system, &arguments).await?,
         };

@@ -10,8 +10,8 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::Arguments;
 use crate::askers::Asker;
-use crate::crowd::{Meeting, places};
-use crate::crowded::until;
+use crate::crowd::{Crowd, Meeting, Person, places};
+use crate::onlooker::Onlooker;
 use crate::rows::{Blow, Ground, Measure, Row, Victim};
 use crate::system::System;
 
@@ -31,6 +31,8 @@ const NEW_MEETINGS: usize = 12;
 const RETURNS: Duration = Duration::from_secs(60);
 /// A flow without a frame for longer has stopped.
 pub(crate) const FLOWS: Duration = Duration::from_millis(400);
+/// The same at a browser, which draws what it gets on processors that have everything else to do.
+const FLOWS_AT_BROWSER: Duration = Duration::from_secs(1);
 /// Everything flows by then.
 const FLOWS_BY: Duration = Duration::from_secs(20);
 
@@ -40,6 +42,8 @@ pub(crate) struct Outcome {
     pub(crate) samples: Vec<Duration>,
     /// The longest gap of media.
     pub(crate) gap: Duration,
+    /// The longest gaps of pictures between the browser and anybody else, one for each blow.
+    pub(crate) browser: Vec<Duration>,
     /// Where it was longer than it may be.
     pub(crate) slow: Vec<String>,
     /// What else was measured.
@@ -57,7 +61,9 @@ impl Outcome {
     /// Whether no bound of time was passed.
     pub(crate) fn is_timely(&self, row: &Row) -> bool {
         let longest = self.samples.iter().max();
-        longest.is_some_and(|longest| *longest <= row.bound) && self.gap <= row.gap
+        longest.is_some_and(|longest| *longest <= row.bound)
+            && self.gap <= row.gap
+            && self.browser.iter().all(|gap| *gap <= row.at_browser())
     }
 
     pub(crate) fn note(&mut self, problem: String) {
@@ -71,23 +77,21 @@ pub(crate) async fn row(
     mut system: System,
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
-    let mut meetings = Vec::new();
-    let (count, people) = row.crowd.unwrap_or((arguments.meetings, arguments.people));
-    let films = row.crowd.is_none();
-    for _ in 0..count {
-        meetings.push(Meeting::begin(&system.api(), &system.ways(), people, films).await?);
-    }
-    let askers = askers(row, &system, &meetings);
+    let mut crowd = match row.crowd {
+        Some((meetings, people)) => Crowd::silent(&system, meetings, people).await?,
+        None => Crowd::begin(&system, arguments, true).await?,
+    };
+    let askers = askers(row, &system, &crowd.meetings);
     let quiet = match arguments.untimed {
         true => QUIET_UNTIMED,
         false => QUIET,
     };
     let mut outcome = Outcome::default();
-    if row.ground == Ground::Spread && meetings.iter().any(|meeting| meeting.handlers() < 2) {
+    if row.ground == Ground::Spread && crowd.meetings.iter().any(|meeting| meeting.handlers() < 2) {
         outcome.note(format!("{}: a meeting is on one handler", row.name));
     }
     for _ in 0..arguments.repeat {
-        once(row, &mut system, &meetings, &askers, quiet, &mut outcome).await?;
+        once(row, &mut system, &mut crowd, &askers, quiet, &mut outcome).await?;
     }
     if let Some(servers) = &system.servers {
         let lost = servers.lost(&askers);
@@ -96,20 +100,19 @@ pub(crate) async fn row(
             outcome.note(format!("{}: of {told} rows are lost: {lost:?}", row.name));
         }
     }
-    for meeting in meetings {
-        meeting.leave().await;
-    }
+    crowd.leave().await?;
     Ok(outcome)
 }
 
 async fn once(
     row: &Row,
     system: &mut System,
-    meetings: &[Meeting],
+    crowd: &mut Crowd,
     askers: &[Asker],
     quiet: Duration,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
+    let (meetings, onlooker) = (&crowd.meetings, &mut crowd.onlooker);
     let (victim, concerned) = aim(row, system, meetings).await?;
     tokio::time::sleep(quiet).await;
     // Who came last may not have been shown all pictures yet.
@@ -121,8 +124,11 @@ async fn once(
         outcome.note(format!("{}: not everybody sees everybody before", row.name));
     }
     let people = || concerned.iter().flat_map(|meeting| &meeting.people);
-    let before: Vec<_> = all().map(|person| person.identity()).collect();
-    all().for_each(|person| person.reset());
+    let before: Vec<_> = all().map(Person::identity).collect();
+    all().for_each(Person::reset);
+    if let Some(onlooker) = onlooker {
+        onlooker.reset().await?;
+    }
     let globals = system.apis();
     let began = Instant::now();
     let struck = system.strike(row.victim, row.blow, victim).await?;
@@ -163,6 +169,7 @@ async fn once(
         Measure::Known
         | Measure::Create
         | Measure::Told
+        | Measure::Evened
         | Measure::Soaked
         | Measure::Seat { .. }
         | Measure::Rolled { .. } => true,
@@ -228,7 +235,55 @@ async fn once(
     }
     tokio::time::sleep(quiet).await;
     judge(row, &concerned, meetings, &before, outcome);
+    if let (Some(onlooker), Some(first)) = (onlooker, meetings.first()) {
+        look_at(row, onlooker, first, outcome).await?;
+    }
     Ok(())
+}
+
+/// What must hold for the browser in this meeting.
+pub(crate) async fn look_at(
+    row: &Row,
+    onlooker: &mut Onlooker,
+    meeting: &Meeting,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let report = onlooker.report().await?;
+    if !onlooker.is_same(&report) {
+        outcome.note(format!("{}: the browser is another: {report:?}", row.name));
+    }
+    if report.senders() < meeting.people.len() || report.lasting() > FLOWS_AT_BROWSER {
+        outcome.note(format!(
+            "{}: the browser does not see everybody: {report:?}",
+            row.name
+        ));
+    }
+    let seen = meeting.people.iter().filter_map(Person::gap_apart).max();
+    let gap = report.longest().max(seen.unwrap_or(Duration::MAX));
+    if gap > row.at_browser() {
+        let slow = format!(
+            "{}: nothing of the browser for {seen:?}, {report:?} there",
+            row.name
+        );
+        outcome.slow.push(slow);
+    }
+    outcome.browser.push(gap);
+    Ok(())
+}
+
+/// How long it took since `began` until it holds; `None` where that is longer than `within`.
+pub(crate) async fn until(
+    began: Instant,
+    within: Duration,
+    holds: impl Fn() -> bool,
+) -> Option<Duration> {
+    while !holds() {
+        if began.elapsed() > within {
+            return None;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Some(began.elapsed())
 }
 
 /// Until newcomers to the meetings concerned are sent elsewhere; new meetings are, too.
@@ -319,7 +374,11 @@ async fn aim<'a>(
             Victim::Handler => handler,
             // Nobody who is in a meeting is concerned.
             Victim::Global => return Ok((Some(system.globals[0].addr), Vec::new())),
-            Victim::Participant | Victim::Release | Victim::Each | Victim::Handlers => {
+            Victim::Participant
+            | Victim::Release
+            | Victim::Each
+            | Victim::Controllers
+            | Victim::Handlers => {
                 anyhow::bail!("that is played elsewhere")
             }
             Victim::Paths | Victim::Masters => return Ok((None, meetings.iter().collect())),

@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::Arguments;
-use crate::crowd::{Meeting, Person};
-use crate::play::{Outcome, QUIET};
+use crate::crowd::{Crowd, Meeting, Person};
+use crate::play::{Outcome, QUIET, look_at};
 use crate::rows::{Measure, Row};
 use crate::system::System;
 use darktower_client::Via;
@@ -43,28 +43,30 @@ pub(crate) async fn row(
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
-    let (mut meetings, ways) = (Vec::new(), system.ways());
-    for _ in 0..arguments.meetings {
-        meetings.push(Meeting::begin(&system.api(), &ways, arguments.people, true).await?);
-    }
+    let mut crowd = Crowd::begin(&system, arguments, true).await?;
     // Those who come for a moment would change the roster of the others.
-    let visited = Meeting::begin(&system.api(), &ways, 1, false).await?;
+    let visited = Meeting::begin(&system.api(), &system.ways(), 1, None).await?;
     let mut to_previous = back;
     for _ in 0..arguments.repeat {
         sleep(QUIET).await;
-        let all = || meetings.iter().flat_map(|meeting| &meeting.people);
-        let before: Vec<_> = all().map(Person::identity).collect();
-        all().for_each(Person::reset);
+        let before: Vec<_> = crowd.people().map(Person::identity).collect();
+        crowd.people().for_each(Person::reset);
+        if let Some(onlooker) = &mut crowd.onlooker {
+            onlooker.reset().await?;
+        }
         let visits = visit(system.api(), visited.code.clone());
         let program = to_previous.then(previous).transpose()?;
         system.roll(program).await?;
         sleep(QUIET).await;
-        for (person, before) in all().zip(before) {
+        for (person, before) in crowd.people().zip(before) {
             outcome.samples.extend(person.gaps());
             let now = person.identity();
             if now != before {
                 outcome.note(format!("{}: {before:?} became {now:?}", row.name));
             }
+        }
+        if let (Some(onlooker), Some(first)) = (&mut crowd.onlooker, crowd.meetings.first()) {
+            look_at(row, onlooker, first, &mut outcome).await?;
         }
         let visits = visits.end().await?;
         anyhow::ensure!(visits.came > 0, "nobody came");
@@ -76,10 +78,8 @@ pub(crate) async fn row(
         }
         to_previous = !to_previous;
     }
-    meetings.push(visited);
-    for meeting in meetings {
-        meeting.leave().await;
-    }
+    visited.leave().await;
+    crowd.leave().await?;
     Ok(outcome)
 }
 
@@ -112,7 +112,7 @@ fn visit(server: String, code: String) -> Visiting {
             let began = Instant::now();
             visits.came += 1;
             let ways = Via::default();
-            let joined = Person::join(&server, &ways, &code, 0, false);
+            let joined = Person::join(&server, &ways, &code, 0, None);
             match timeout(WITHIN, joined).await {
                 Ok(Ok(person)) => person.leave().await,
                 Ok(Err(error)) => visits.failed.push(format!("{error:#}")),

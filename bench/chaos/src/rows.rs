@@ -9,6 +9,8 @@ pub(crate) enum Victim {
     Controller,
     /// The media handler that most meetings are on.
     Handler,
+    /// All meeting controllers but one, which come when the others' meetings are there.
+    Controllers,
     /// Two media handlers of three.
     Handlers,
     /// The global controller that newcomers ask first.
@@ -88,6 +90,8 @@ pub(crate) enum Measure {
     Rolled { back: bool },
     /// From the blow until everybody is on the handler that is left, or told that it has no room.
     Told,
+    /// From the coming of other controllers until none carries much more than the others.
+    Evened,
     /// From coming until being in the meeting, for one each second, while something fails each minute.
     Soaked,
     /// From its waking until the others see it again: on the seat that was held, or as somebody new.
@@ -115,6 +119,8 @@ pub(crate) enum Ground {
     Fronted,
     /// As `Plain`; a handler takes three participants of five.
     Small,
+    /// As `Plain`; a controller takes twice as many participants as there are.
+    Busy,
     /// As `Plain`; each meeting is on all handlers, two or so of it on each.
     Spread,
     /// As `Plain`; seats are held for so many seconds.
@@ -137,6 +143,23 @@ pub(crate) struct Row {
     /// It takes many minutes, or a previous release, and is played where it is asked for by its whole name.
     pub(crate) long: bool,
 }
+
+impl Row {
+    /// No gap of pictures between a browser and the others may be longer.
+    pub(crate) fn at_browser(&self) -> Duration {
+        match self.measure {
+            Measure::Gap | Measure::Through | Measure::Kept(_) => self.bound.max(AT_BROWSER),
+            Measure::Soaked => SOAKED_AT_BROWSER,
+            _ => self.gap.max(AT_BROWSER),
+        }
+    }
+}
+
+/// Where nobody may notice anything a browser may do so for that long: it shares two processors with all processes and
+/// participants, and decodes and draws.
+const AT_BROWSER: Duration = ms(1_000);
+/// What a soak breaks costs a handler, and once more where the next one breaks.
+const SOAKED_AT_BROWSER: Duration = ms(10_000);
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -208,6 +231,16 @@ pub(crate) const ROWS: &[Row] = &[
             Blow::Kill,
             Measure::Back,
             10_000,
+        )
+    },
+    Row {
+        ground: Ground::Busy,
+        ..row(
+            "rebalance",
+            Victim::Controllers,
+            Blow::Kill,
+            Measure::Evened,
+            20_000,
         )
     },
     Row {

@@ -10,8 +10,8 @@ use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::Arguments;
-use crate::crowd::{Meeting, Person};
-use crate::play::{FLOWS, Outcome};
+use crate::crowd::{Crowd, Person};
+use crate::play::{FLOWS, Outcome, look_at};
 use crate::rows::{Blow, Row, Victim};
 use crate::system::{Node, System};
 
@@ -58,18 +58,14 @@ pub(crate) async fn row(
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
-    let mut meetings = Vec::new();
-    for _ in 0..arguments.meetings {
-        let (api, ways) = (system.api(), system.ways());
-        meetings.push(Meeting::begin(&api, &ways, arguments.people, true).await?);
-    }
-    let who = |meetings: &[Meeting]| -> Vec<_> {
-        let people = meetings.iter().flat_map(|meeting| &meeting.people);
+    let mut crowd = Crowd::begin(&system, arguments, true).await?;
+    let who = |crowd: &Crowd| -> Vec<_> {
+        let people = crowd.people();
         people.map(|person| person.identity().me).collect()
     };
-    let before = who(&meetings);
+    let before = who(&crowd);
     let time = Duration::from_secs(arguments.seconds);
-    let codes = meetings.iter().map(|meeting| meeting.code.clone());
+    let codes = crowd.meetings.iter().map(|meeting| meeting.code.clone());
     let churn = tokio::spawn(churn(system.api(), codes.collect(), time));
     let lives = fail(&mut system, time).await?;
     let visits = churn.await?;
@@ -82,19 +78,19 @@ pub(crate) async fn row(
     }
     let joined = outcome.samples.len();
     outcome.told.push(format!("{joined} of {all} joined"));
-    if who(&meetings) != before {
+    if who(&crowd) != before {
         outcome.note(format!("{}: somebody who stayed is another now", row.name));
     }
-    let mut people = meetings.iter().flat_map(|meeting| &meeting.people);
-    if !people.all(|person| person.flows(FLOWS)) {
+    if !crowd.people().all(|person| person.flows(FLOWS)) {
         outcome.note(format!("{}: somebody who stayed sees nothing", row.name));
+    }
+    if let (Some(onlooker), Some(first)) = (&mut crowd.onlooker, crowd.meetings.first()) {
+        look_at(row, onlooker, first, &mut outcome).await?;
     }
     for life in lives.values() {
         life.judge(row, time, &mut outcome);
     }
-    for meeting in meetings {
-        meeting.leave().await;
-    }
+    crowd.leave().await?;
     let nodes = [
         &mut system.globals,
         &mut system.controllers,
@@ -131,7 +127,7 @@ async fn churn(api: String, codes: Vec<String>, time: Duration) -> Vec<anyhow::R
 async fn visit(api: String, code: String) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let joins = async {
-        let person = Person::join(&api, &Via::default(), &code, 0, false).await?;
+        let person = Person::join(&api, &Via::default(), &code, 0, None).await?;
         person.has_joined().await?;
         anyhow::Ok(person)
     };
@@ -213,6 +209,19 @@ impl Life {
             mebibytes(memory.1),
             descriptors.0,
             descriptors.1
+        ));
+        let each = time.as_secs_f64() / 10.0;
+        let tenths = (0..10).map(|tenth| {
+            let from = f64::from(tenth) * each;
+            let looks = self.looks.iter();
+            let looks = looks.filter(|look| (from..from + each).contains(&look.0));
+            let most = looks.map(|look| look.1).fold(0.0, f64::max);
+            format!("{:.2}", mebibytes(most))
+        });
+        let tenths: Vec<_> = tenths.collect();
+        outcome.told.push(format!(
+            "    at most, tenth by tenth: {} MiB",
+            tenths.join(" ")
         ));
         let both = [("memory", memory, 0.0), ("descriptors", descriptors, FEW)];
         for (what, (mean, rise), least) in both {

@@ -234,6 +234,10 @@ impl System {
         if self.ground == Ground::Spread {
             settings.push(("DARKTOWER_MEETING__HANDLER_SHARE", "2".to_owned()));
         }
+        if self.ground == Ground::Busy {
+            let capacity = crate::uneven::capacity(self.participants);
+            settings.push(("DARKTOWER_MEETING__CAPACITY", capacity.to_string()));
+        }
         if self.ground == Ground::Small {
             let capacity = crate::crowded::capacity(self.participants);
             settings.push(("DARKTOWER_MEDIA__CAPACITY", capacity.to_string()));
@@ -336,7 +340,11 @@ impl System {
                 return Ok(Struck::Primary { member, is_machine });
             }
             Victim::Master | Victim::Masters => return self.strike_state(victim, blow),
-            Victim::Participant | Victim::Release | Victim::Each | Victim::Handlers => {
+            Victim::Participant
+            | Victim::Release
+            | Victim::Each
+            | Victim::Controllers
+            | Victim::Handlers => {
                 anyhow::bail!("that is played elsewhere")
             }
             Victim::Paths => {

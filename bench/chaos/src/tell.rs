@@ -8,8 +8,7 @@ use crate::play::Outcome;
 use crate::rows::{Measure, Row};
 
 /// Above the table.
-pub(crate) const HEAD: &str =
-    "row         measured      n    p50 ms    p95 ms    max ms  bound ms    media gap ms";
+pub(crate) const HEAD: &str = "row         measured      n    p50 ms    p95 ms    max ms  bound ms    media gap ms  browser ms";
 
 /// The sample below which so many of a hundred are, by the nearest rank.
 fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
@@ -24,12 +23,17 @@ struct Figures {
     p95: Option<f64>,
     max: Option<f64>,
     gap: f64,
+    /// The longest gap between the browser and anybody else, where there is one.
+    browser: Option<f64>,
 }
 
 fn figures(outcome: &Outcome) -> Figures {
     let mut sorted = outcome.samples.clone();
     sorted.sort();
+    let mut browser = outcome.browser.clone();
+    browser.sort();
     Figures {
+        browser: percentile(&browser, 100),
         n: sorted.len(),
         p50: percentile(&sorted, 50),
         p95: percentile(&sorted, 95),
@@ -44,6 +48,7 @@ fn name(measure: Measure) -> &'static str {
         Measure::Lookup | Measure::Known => "lookup",
         Measure::Create => "create",
         Measure::Told => "told",
+        Measure::Evened => "evened",
         Measure::Soaked => "joined",
         Measure::Avoided => "avoided",
         Measure::Seat { .. } => "seat",
@@ -61,7 +66,7 @@ pub(crate) fn table(row: &Row, outcome: &Outcome) -> String {
     let it = figures(outcome);
     let number = |value: Option<f64>| value.map_or("never".to_owned(), |ms| format!("{ms:.0}"));
     format!(
-        "{:<11} {:<9} {:>5} {:>9} {:>9} {:>9} {:>9} {:>15}  {}",
+        "{:<11} {:<9} {:>5} {:>9} {:>9} {:>9} {:>9} {:>15} {:>11}  {}",
         row.name,
         name(row.measure),
         it.n,
@@ -70,6 +75,7 @@ pub(crate) fn table(row: &Row, outcome: &Outcome) -> String {
         number(it.max),
         row.bound.as_millis(),
         it.gap,
+        it.browser.map_or("-".to_owned(), |ms| format!("{ms:.0}")),
         if outcome.is_ok(row) { "ok" } else { "NO" }
     )
 }
@@ -79,7 +85,7 @@ pub(crate) fn json(row: &Row, outcome: &Outcome) -> String {
     let it = figures(outcome);
     let rest = json!({
         "measure": name(row.measure), "n": it.n, "p50_ms": it.p50, "p95_ms": it.p95, "max_ms": it.max,
-        "bound_ms": row.bound.as_millis() as u64, "gap_ms": it.gap, "ok": outcome.is_ok(row),
+        "bound_ms": row.bound.as_millis() as u64, "gap_ms": it.gap, "browser_ms": it.browser, "ok": outcome.is_ok(row),
     });
     let head = format!(r#"{{"bench":"chaos","row":"{}","#, row.name);
     head + rest.to_string().trim_start_matches('{')

@@ -60,6 +60,11 @@ fn who_finds_no_room_on_the_last_handler_is_told_and_gets_in_when_there_is_some(
 }
 
 #[test]
+fn controllers_that_come_get_meetings_of_one_that_carries_all() {
+    holds_with("rebalance", "4", "2");
+}
+
+#[test]
 fn a_meeting_on_several_media_handlers_outlives_one() {
     holds_with("spread-handler", "1", "4");
 }

@@ -1,0 +1,73 @@
+//! What participants film and say: a clip that a browser can decode, too.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use darktower_client::file::{Clip, Playback};
+use darktower_client::{AudioLevel, Chunk, Track};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep_until};
+
+/// The small layer of a browser's camera, as many receivers on few processors take it; a key frame each two seconds in any
+/// case.
+const PICTURES: &str = "-f lavfi -i testsrc=size=320x180:rate=30:duration=4 \
+    -c:v libvpx -deadline realtime -cpu-used 8 -b:v 150k -g 60 -f ivf";
+/// One tone, as long.
+const SOUND: &str =
+    "-f lavfi -i sine=frequency=440:sample_rate=48000:duration=4 -c:a libopus -b:a 24k -f ogg";
+/// Everybody who speaks does so at this level.
+const LOUD: AudioLevel = AudioLevel {
+    minus_dbov: 30,
+    voice: true,
+};
+
+/// A camera and a microphone.
+#[derive(Debug, Clone)]
+pub(crate) struct Devices {
+    pub(crate) camera: Arc<Clip>,
+    pub(crate) microphone: Arc<Clip>,
+}
+
+impl Devices {
+    /// Has both encoded by ffmpeg.
+    pub(crate) fn make() -> anyhow::Result<Self> {
+        let directory = TempDir::new().context("a directory")?;
+        let clip = |how: &str, name: &str| encoded(how, &directory.path().join(name));
+        Ok(Self {
+            camera: clip(PICTURES, "camera.ivf")?,
+            microphone: clip(SOUND, "microphone.ogg")?,
+        })
+    }
+}
+
+fn encoded(how: &str, to: &Path) -> anyhow::Result<Arc<Clip>> {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-hide_banner", "-loglevel", "error"]);
+    let done = ffmpeg.args(how.split_whitespace()).arg(to).status();
+    let done = done.context("ffmpeg does not start: `make setup` installs it")?;
+    anyhow::ensure!(done.success(), "ffmpeg made no {}", to.display());
+    Ok(Arc::new(Clip::open(to)?))
+}
+
+/// Says what is in the clip, over and over, from `from` on.
+pub(crate) async fn speak(track: Track, clip: Arc<Clip>, from: Duration) {
+    let mut playback = Playback::new(clip);
+    loop {
+        let due = from + playback.due();
+        sleep_until(Instant::now() + due.saturating_sub(track.client().now())).await;
+        let sent = track.send(Chunk {
+            bytes: playback.take().bytes.clone(),
+            key: true,
+            layer: 0,
+            temporal: 0,
+            captured: due,
+            level: Some(LOUD),
+        });
+        if sent.await.is_err() {
+            return;
+        }
+    }
+}

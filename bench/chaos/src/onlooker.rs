@@ -1,0 +1,138 @@
+//! The participant at a browser: a program of `web/e2e` that opens the page, and is told and asked in lines.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use darktower_client::Via;
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// Compiled by `npm run tools -w e2e`.
+const PROGRAM: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../web/e2e/dist/bench/onlooker.js"
+);
+/// It starts a browser and joins within this time.
+const ARRIVES: Duration = Duration::from_secs(40);
+/// An answer takes no longer.
+const ANSWERS: Duration = Duration::from_secs(10);
+
+/// A participant with a camera and a microphone, at a browser.
+pub(crate) struct Onlooker {
+    program: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    id: String,
+}
+
+/// What it saw since the reset.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Report {
+    /// `joined`, where it is in the meeting.
+    pub(crate) phase: String,
+    me: Option<String>,
+    gaps: Vec<Gap>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Gap {
+    longest_ms: f64,
+    lasting_ms: f64,
+}
+
+impl Onlooker {
+    /// Into the meeting of this link, by these ways.
+    pub(crate) async fn arrive(link: &str, ways: &Via) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            Path::new(PROGRAM).exists(),
+            "{PROGRAM} is not built: `make chaos` does that"
+        );
+        let mut node = Command::new("node");
+        node.args([PROGRAM, "--link", link]);
+        if let Via::Relays(relays) = ways {
+            for (to, by) in relays {
+                node.arg("--map").arg(format!("{to}={by}"));
+            }
+        }
+        let mut program = node
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("node does not start")?;
+        let orders = program.stdin.take().context("its orders")?;
+        let answers = program.stdout.take().context("its answers")?;
+        let mut onlooker = Self {
+            program,
+            orders,
+            answers: BufReader::new(answers).lines(),
+            id: String::new(),
+        };
+        let came = onlooker.answer(ARRIVES).await?;
+        onlooker.id = came.me.context("the browser is nobody")?;
+        Ok(onlooker)
+    }
+
+    /// By which the others know it.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What it sees counts from now.
+    pub(crate) async fn reset(&mut self) -> anyhow::Result<()> {
+        self.orders.write_all(b"reset\n").await?;
+        let answer = timeout(ANSWERS, self.answers.next_line()).await;
+        answer.context("the browser does not answer")??;
+        Ok(())
+    }
+
+    pub(crate) async fn report(&mut self) -> anyhow::Result<Report> {
+        self.orders.write_all(b"report\n").await?;
+        self.answer(ANSWERS).await
+    }
+
+    /// Whether a report is of the participant that came.
+    pub(crate) fn is_same(&self, report: &Report) -> bool {
+        report.me.as_deref() == Some(self.id()) && report.phase == "joined"
+    }
+
+    async fn answer(&mut self, within: Duration) -> anyhow::Result<Report> {
+        let line = timeout(within, self.answers.next_line()).await;
+        let line = line.context("the browser does not answer")??;
+        let line = line.context("the browser has ended; it says above why")?;
+        serde_json::from_str(&line).with_context(|| line)
+    }
+
+    pub(crate) async fn leave(mut self) -> anyhow::Result<()> {
+        drop(self.orders);
+        let ended = timeout(ANSWERS, self.program.wait()).await;
+        let ended = ended.context("the browser does not end")??;
+        anyhow::ensure!(ended.success(), "the browser ended with {ended}");
+        Ok(())
+    }
+}
+
+impl Report {
+    /// The longest time without a new picture on the screen of anybody.
+    pub(crate) fn longest(&self) -> Duration {
+        longest(self.gaps.iter().map(|gap| gap.longest_ms))
+    }
+
+    /// How long pictures of somebody have been missing.
+    pub(crate) fn lasting(&self) -> Duration {
+        longest(self.gaps.iter().map(|gap| gap.lasting_ms))
+    }
+
+    /// Of how many it sees pictures.
+    pub(crate) fn senders(&self) -> usize {
+        self.gaps.len()
+    }
+}
+
+fn longest(ms: impl Iterator<Item = f64>) -> Duration {
+    Duration::from_secs_f64(ms.fold(0.0, f64::max) / 1000.0)
+}
