@@ -51,8 +51,9 @@ impl Onlooker {
             Path::new(PROGRAM).exists(),
             "{PROGRAM} is not built: `make chaos` does that"
         );
-        let mut node = Command::new("node");
-        node.args([PROGRAM, "--link", link]);
+        // It looks on: what the others are held to must not depend on what it draws.
+        let mut node = Command::new("nice");
+        node.args(["-n", "10", "node", PROGRAM, "--link", link]);
         if let Via::Relays(relays) = ways {
             for (to, by) in relays {
                 node.arg("--map").arg(format!("{to}={by}"));

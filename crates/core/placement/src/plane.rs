@@ -16,6 +16,11 @@ const CLOSER: Duration = Duration::from_millis(10);
 /// A probe by both ways that has not come back by then, nor any later one, means that nothing comes through: a handler
 /// is out of rotation 2.5 s after its last packet at the latest. One lost packet is no sign.
 const LATE: Duration = Duration::from_millis(1500);
+/// So long nothing at all comes back of a handler through which it did, neither of so many datagrams nor of a stream: it is
+/// gone. Of one that loses a quarter each way so many are lost once in a thousand times, and then it is left anyway;
+/// whoever was asleep itself has sent fewer.
+const QUIET: Duration = Duration::from_millis(700);
+const QUIET_DATAGRAMS: u32 = 7;
 /// Whoever looks so much later than it meant to has been asleep itself: what came meanwhile is still to be heard.
 const ASLEEP: Duration = Duration::from_millis(250);
 /// So much time is left for that.
@@ -53,6 +58,10 @@ pub struct Plane {
     /// Probes by both ways.
     out: VecDeque<(u64, Duration)>,
     heard: [u64; 2],
+    /// Whether anything came back by the present sessions; what went out since the last that did, and from when on.
+    has_heard: bool,
+    unanswered: u32,
+    unanswered_since: Duration,
     loss: Loss,
     deaf: Spell,
     lossy: Spell,
@@ -68,12 +77,17 @@ impl Plane {
     pub fn opened(&mut self, now: Duration) {
         self.due = now;
         self.stream_due = now;
+        self.has_heard = false;
     }
 
     /// The next probe: it is out from now on, also where it cannot be sent.
     pub fn probe(&mut self, now: Duration) -> Probe {
         self.review(now);
         self.number += 1;
+        if self.unanswered == 0 {
+            self.unanswered_since = now;
+        }
+        self.unanswered += 1;
         let stream = now >= self.stream_due;
         if stream {
             self.stream_due = now + PROBE_EVERY;
@@ -112,6 +126,8 @@ impl Plane {
             Way::Stream => 1,
         };
         self.heard[at] = self.heard[at].max(number);
+        self.has_heard = true;
+        self.unanswered = 0;
         let both = self.heard[0].min(self.heard[1]);
         let before = self.out.len();
         self.out.retain(|(number, _)| *number > both);
@@ -130,6 +146,9 @@ impl Plane {
 
     /// Looks at the clock.
     pub fn review(&mut self, now: Duration) {
+        if self.is_quiet(now) {
+            return self.deaf.begin(now);
+        }
         let Some(until) = self.deadline().filter(|until| now >= *until) else {
             return;
         };
@@ -139,6 +158,10 @@ impl Plane {
             return;
         }
         self.deaf.begin(now);
+    }
+
+    fn is_quiet(&self, now: Duration) -> bool {
+        self.has_heard && self.unanswered >= QUIET_DATAGRAMS && now >= self.unanswered_since + QUIET
     }
 
     /// When [`Self::review`] would find something new.

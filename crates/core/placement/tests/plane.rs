@@ -112,7 +112,11 @@ impl Probed {
 
 #[test]
 fn a_handler_through_which_nothing_comes_is_out_within_three_seconds() {
-    for (datagrams, streams) in [(false, false), (true, false), (false, true)] {
+    for (datagrams, streams, within) in [
+        (false, false, S),
+        (true, false, 3 * S),
+        (false, true, 3 * S),
+    ] {
         let mut probed = Probed::new(1);
         probed.lasts(10 * S + 500 * MS);
         assert_eq!(probed.turns, []);
@@ -123,7 +127,26 @@ fn a_handler_through_which_nothing_comes_is_out_within_three_seconds() {
             panic!("{:?}", probed.turns)
         };
         assert_eq!(health, Health::Silent);
-        assert!(at - since < 3 * S, "{at:?}");
+        assert!(at - since < within, "{at:?}");
+    }
+}
+
+#[test]
+fn what_a_prober_that_is_often_asleep_does_not_send_is_no_sign() {
+    let mut plane = Plane::default();
+    for nap in 0..100 {
+        let now = 900 * MS * nap;
+        let probe = plane.probe(now);
+        plane.heard(now + ROUND, Way::Datagram, probe.number);
+        let last = plane.probe(now + 100 * MS);
+        // It wakes, looks at the clock before it hears, and sends.
+        plane.review(now + 890 * MS);
+        let next = plane.probe(now + 890 * MS);
+        for number in [last.number, next.number] {
+            plane.heard(now + 895 * MS, Way::Stream, number);
+            plane.heard(now + 895 * MS, Way::Datagram, number);
+        }
+        assert_eq!(plane.health(), Health::Sound, "{nap}");
     }
 }
 
