@@ -20,8 +20,6 @@ use crate::system::System;
 const WITHIN: Duration = Duration::from_secs(20);
 /// A newcomer gives a global controller this long before the next one.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(1);
-/// Of the loudest three all are heard.
-const SPEAKERS: usize = 2;
 
 /// All meetings, and who is there at a browser.
 pub(crate) struct Crowd {
@@ -38,15 +36,8 @@ impl Crowd {
         browser: bool,
     ) -> anyhow::Result<Self> {
         let devices = block_in_place(Devices::make)?;
-        let mut crowd = Self {
-            meetings: Vec::new(),
-            onlooker: None,
-        };
-        for _ in 0..arguments.meetings {
-            let (api, ways) = (system.api(), system.ways());
-            let meeting = Meeting::begin(&api, &ways, arguments.people, Some(&devices));
-            crowd.meetings.push(meeting.await?);
-        }
+        let (meetings, people) = (arguments.meetings, arguments.people);
+        let mut crowd = Self::of(system, meetings, people, &devices).await?;
         let first = crowd.meetings.first();
         if let (Some(meeting), true) = (first, browser && arguments.browser) {
             let link = format!("{}/m/{}", system.api(), meeting.code);
@@ -63,19 +54,21 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// So many meetings of so many who send nothing.
-    pub(crate) async fn silent(
+    /// So many meetings of so many.
+    pub(crate) async fn of(
         system: &System,
         meetings: usize,
         people: usize,
+        devices: &Devices,
     ) -> anyhow::Result<Self> {
         let mut crowd = Self {
             meetings: Vec::new(),
             onlooker: None,
         };
         for _ in 0..meetings {
-            let meeting = Meeting::begin(&system.api(), &system.ways(), people, None).await?;
-            crowd.meetings.push(meeting);
+            let (api, ways) = (system.api(), system.ways());
+            let meeting = Meeting::begin(&api, &ways, people, Some(devices));
+            crowd.meetings.push(meeting.await?);
         }
         Ok(crowd)
     }
@@ -153,13 +146,13 @@ impl Meeting {
             let person = Person::join(server, ways, &meeting.code, number, devices).await?;
             meeting.people.push(person);
         }
-        for person in &meeting.people {
+        let films = devices.map_or(0, |devices| devices.films);
+        for (number, person) in meeting.people.iter().enumerate() {
+            let film = films.min(people) - usize::from(number < films);
             let all = |state: &State| {
                 let others = state.participants.iter().filter(|other| !other.me);
                 others.clone().count() + 1 == people
-                    && others
-                        .clone()
-                        .all(|other| devices.is_none() || !other.tracks.is_empty())
+                    && others.filter(|other| !other.tracks.is_empty()).count() >= film
             };
             let reached = timeout(WITHIN, person.client.reach(all)).await;
             reached.context("not everybody came")??;
@@ -227,8 +220,9 @@ impl Person {
         let door = access.media.url.clone();
         let (client, events) = Client::enter_via(access, None, String::new(), ways.clone());
         client.look_up_at(api).await?;
-        let camera = devices.map(|devices| &devices.camera);
-        let microphone = devices.filter(|_| number < SPEAKERS);
+        let camera = devices.filter(|devices| number < devices.films);
+        let camera = camera.map(|devices| &devices.camera);
+        let microphone = devices.filter(|devices| number < devices.speaks);
         let microphone = microphone.map(|devices| &devices.microphone);
         let clips = || camera.into_iter().chain(microphone);
         let offers = clips().map(|clip| clip.offer("clip")).collect();

@@ -24,25 +24,46 @@ const LOUD: AudioLevel = AudioLevel {
     voice: true,
 };
 
-/// A camera and a microphone.
+/// Where there are hundreds of participants: what a slow share of a screen costs.
+const FEW_PICTURES: &str = "-f lavfi -i testsrc=size=320x180:rate=10:duration=4 \
+    -c:v libvpx -deadline realtime -cpu-used 8 -b:v 50k -g 20 -f ivf";
+
+/// Of the loudest three all are heard.
+const SPEAKERS: usize = 2;
+
+/// A camera and a microphone, and how many of a meeting have one.
 #[derive(Debug, Clone)]
 pub(crate) struct Devices {
     pub(crate) camera: Arc<Clip>,
     pub(crate) microphone: Arc<Clip>,
+    pub(crate) films: usize,
+    pub(crate) speaks: usize,
 }
 
 impl Devices {
-    /// Has both encoded by ffmpeg.
+    /// Everybody films, and two speak.
     pub(crate) fn make() -> anyhow::Result<Self> {
+        Self::encoded(PICTURES, usize::MAX, SPEAKERS)
+    }
+
+    /// One films.
+    pub(crate) fn of_many() -> anyhow::Result<Self> {
+        Self::encoded(FEW_PICTURES, 1, 0)
+    }
+
+    fn encoded(pictures: &str, films: usize, speaks: usize) -> anyhow::Result<Self> {
         let directory = TempDir::new().context("a directory")?;
         let clip = |how: &str, name: &str| encoded(how, &directory.path().join(name));
         Ok(Self {
-            camera: clip(PICTURES, "camera.ivf")?,
+            camera: clip(pictures, "camera.ivf")?,
             microphone: clip(SOUND, "microphone.ogg")?,
+            films,
+            speaks,
         })
     }
 }
 
+/// By ffmpeg.
 fn encoded(how: &str, to: &Path) -> anyhow::Result<Arc<Clip>> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-hide_banner", "-loglevel", "error"]);

@@ -3,7 +3,7 @@
 //!
 //! What it is: [`system`] starts the processes, [`crowd`] the participants, [`onlooker`] is the one at a browser,
 //! [`askers`] those who come and create meetings, [`rows`] says what is done to whom and what must hold, [`play`] does it again and again; [`away`],
-//! [`crowded`], [`uneven`], [`release`] and [`soak`] play the rows of who sleeps, of too little room, of controllers that come, of an update
+//! [`crowded`], [`many`], [`uneven`], [`release`] and [`soak`] play the rows of who sleeps, of too little room, of hundreds, of controllers that come, of an update
 //! and of a long time. What it must not do: judge by what the servers say; what
 //! counts is what the participants see.
 
@@ -14,6 +14,7 @@ mod crowded;
 mod devices;
 mod front;
 mod gaps;
+mod many;
 mod onlooker;
 mod play;
 mod release;
@@ -78,6 +79,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             rows::Measure::Rolled { back } => release::row(row, back, system, &arguments).await?,
             rows::Measure::Told => crowded::row(row, system, &arguments).await?,
             rows::Measure::Seat { held } => away::row(row, held, system, &arguments).await?,
+            rows::Measure::AllBack => many::row(row, system, &arguments).await?,
             rows::Measure::Evened => uneven::row(row, system, &arguments).await?,
             rows::Measure::Soaked => soak::row(row, system, &arguments).await?,
             _ => play::row(row, system, &arguments).await?,

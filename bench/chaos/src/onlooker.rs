@@ -36,12 +36,16 @@ pub(crate) struct Report {
     pub(crate) phase: String,
     me: Option<String>,
     gaps: Vec<Gap>,
+    /// How long it did not look, at most.
+    late_ms: f64,
 }
 
 #[derive(Debug, Deserialize)]
 struct Gap {
     longest_ms: f64,
     lasting_ms: f64,
+    /// As seen from outside the worker that decodes.
+    looked_ms: f64,
 }
 
 impl Onlooker {
@@ -126,6 +130,20 @@ impl Report {
     /// How long pictures of somebody have been missing.
     pub(crate) fn lasting(&self) -> Duration {
         longest(self.gaps.iter().map(|gap| gap.lasting_ms))
+    }
+
+    /// What it saw, for whom that was too long.
+    pub(crate) fn in_words(&self) -> String {
+        let each = self.gaps.iter().map(|gap| {
+            let (decoded, looked) = (gap.longest_ms, gap.looked_ms);
+            format!("{decoded:.0} ms between two pictures ({looked:.0} from outside the worker)")
+        });
+        let each: Vec<_> = each.collect();
+        format!(
+            "{}; looks up to {:.0} ms apart",
+            each.join(", "),
+            self.late_ms
+        )
     }
 
     /// Of how many it sees pictures.

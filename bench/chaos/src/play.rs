@@ -34,7 +34,7 @@ pub(crate) const FLOWS: Duration = Duration::from_millis(400);
 /// The same at a browser, which draws what it gets on processors that have everything else to do.
 const FLOWS_AT_BROWSER: Duration = Duration::from_secs(1);
 /// Everything flows by then.
-const FLOWS_BY: Duration = Duration::from_secs(20);
+pub(crate) const FLOWS_BY: Duration = Duration::from_secs(20);
 
 /// What came of a row.
 #[derive(Debug, Default)]
@@ -77,10 +77,7 @@ pub(crate) async fn row(
     mut system: System,
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
-    let mut crowd = match row.crowd {
-        Some((meetings, people)) => Crowd::silent(&system, meetings, people).await?,
-        None => Crowd::begin(&system, arguments, true).await?,
-    };
+    let mut crowd = Crowd::begin(&system, arguments, true).await?;
     let askers = askers(row, &system, &crowd.meetings);
     let quiet = match arguments.untimed {
         true => QUIET_UNTIMED,
@@ -169,6 +166,7 @@ async fn once(
         Measure::Known
         | Measure::Create
         | Measure::Told
+        | Measure::AllBack
         | Measure::Evened
         | Measure::Soaked
         | Measure::Seat { .. }
@@ -261,10 +259,9 @@ pub(crate) async fn look_at(
     let seen = meeting.people.iter().filter_map(Person::gap_apart).max();
     let gap = report.longest().max(seen.unwrap_or(Duration::MAX));
     if gap > row.at_browser() {
-        let slow = format!(
-            "{}: nothing of the browser for {seen:?}, {report:?} there",
-            row.name
-        );
+        let there = report.in_words();
+        let who = format!("{}: the browser", row.name);
+        let slow = format!("{who} was not seen for {seen:?}; it had {there}");
         outcome.slow.push(slow);
     }
     outcome.browser.push(gap);

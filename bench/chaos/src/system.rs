@@ -168,6 +168,14 @@ impl System {
         Ok(())
     }
 
+    /// All meeting controllers but the oldest are gone, until [`Self::fill`].
+    pub(crate) fn only_one_controller(&mut self) {
+        for mut away in self.controllers.drain(1..) {
+            away.process.kill();
+            away.process.exit();
+        }
+    }
+
     fn process(&self, role: &str, settings: &[(&str, &str)]) -> Process {
         let place = self.directory.path();
         match &self.program {

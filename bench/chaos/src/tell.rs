@@ -11,7 +11,7 @@ use crate::rows::{Measure, Row};
 pub(crate) const HEAD: &str = "row         measured      n    p50 ms    p95 ms    max ms  bound ms    media gap ms  browser ms";
 
 /// The sample below which so many of a hundred are, by the nearest rank.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     let sample = sorted.get(rank - 1)?;
     Some((sample.as_secs_f64() * 10_000.0).round() / 10.0)
@@ -44,7 +44,7 @@ fn figures(outcome: &Outcome) -> Figures {
 
 fn name(measure: Measure) -> &'static str {
     match measure {
-        Measure::Back => "back",
+        Measure::Back | Measure::AllBack => "back",
         Measure::Lookup | Measure::Known => "lookup",
         Measure::Create => "create",
         Measure::Told => "told",

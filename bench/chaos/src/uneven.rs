@@ -32,10 +32,7 @@ pub(crate) async fn row(
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     for _ in 0..arguments.repeat {
-        for mut away in system.controllers.drain(1..) {
-            away.process.kill();
-            away.process.exit();
-        }
+        system.only_one_controller();
         let mut crowd = Crowd::begin(&system, arguments, true).await?;
         sleep(QUIET).await;
         let before: Vec<_> = crowd.people().map(Person::identity).collect();

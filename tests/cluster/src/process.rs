@@ -1,7 +1,8 @@
 //! One process: started, listened to, stopped.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use serde_json::Value;
 
 /// How long anything may take: far beyond what it takes on a busy machine.
 pub const WITHIN: Duration = Duration::from_secs(30);
+
+/// Names a directory in which the log of every process is kept.
+const KEEP_LOGS: &str = "DARKTOWER_KEEP_LOGS";
 
 /// A running `darktower`; dropping it kills it.
 #[derive(Debug)]
@@ -60,16 +64,26 @@ fn clean(program: &OsStr) -> Command {
     command
 }
 
-fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+fn lines(from: impl Read + Send + 'static, mut kept: Option<File>) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
+            if let Some(kept) = &mut kept {
+                writeln!(kept, "{line}").expect("a log is kept");
+            }
+            if sender.send(line).is_err() && kept.is_none() {
                 return;
             }
         }
     });
     receiver
+}
+
+/// Where the log of this process is kept, where somebody wants to read it.
+fn kept(name: &str, id: u32) -> Option<File> {
+    let directory = PathBuf::from(std::env::var_os(KEEP_LOGS)?);
+    let path = directory.join(format!("{}-{id}.jsonl", name.replace(' ', "-")));
+    Some(File::create(&path).expect("a directory for logs"))
 }
 
 impl Process {
@@ -122,8 +136,8 @@ impl Process {
             .expect("the program starts");
         let (id, pid) = (child.id(), Pid::from_child(&child));
         let handle = pidfd_open(pid, PidfdFlags::empty()).expect("a handle on the process");
-        let log = lines(child.stderr.take().expect("its log"));
-        let out = lines(child.stdout.take().expect("its output"));
+        let log = lines(child.stderr.take().expect("its log"), kept(&name, id));
+        let out = lines(child.stdout.take().expect("its output"), None);
         let (ended, exit) = channel();
         std::thread::spawn(move || {
             if let Ok(status) = child.wait() {

@@ -6,6 +6,7 @@
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { Person } from "../lib/browser.ts";
+import { smallCamera } from "../lib/media.ts";
 
 /** The lightest codec: the machine has everything else to do, too. */
 const LIGHT = { codec: "avc1.42e01f" };
@@ -14,6 +15,9 @@ interface Flow {
   decoded: number;
   at: number;
   longest: number;
+  /** Gaps of more than 200 ms as the page's worker counts them, all together, and as they were at the reset. */
+  frozen: number;
+  before: number;
 }
 
 interface Onlooker {
@@ -24,6 +28,9 @@ interface Onlooker {
 /** Runs inside the page: looks again and again whether pictures of everybody were decoded. */
 function install(): void {
   const LOOK_MS = 20;
+  const FREEZE_MS = 200;
+  /** The longest time between two looks. */
+  let latest = 0;
   const flows = new Map<string, Flow>();
 
   async function look(): Promise<void> {
@@ -33,36 +40,46 @@ function install(): void {
       const ids = tracks.map((track) => track.id);
       const seen = received.filter(({ kind, track }) => kind === "video" && ids.includes(track));
       const decoded = seen.reduce((sum, one) => sum + one.decoded, 0);
+      const frozen = seen.reduce((sum, one) => sum + (one.video?.frozenMs ?? 0), 0);
       const flow = flows.get(id);
       if (me || (flow === undefined && decoded === 0)) continue;
       if (flow === undefined) {
-        flows.set(id, { decoded, at: now, longest: 0 });
+        flows.set(id, { decoded, at: now, longest: 0, frozen, before: frozen });
       } else if (flow.decoded !== decoded) {
-        flows.set(id, { decoded, at: now, longest: Math.max(flow.longest, now - flow.at) });
+        const longest = Math.max(flow.longest, now - flow.at);
+        flows.set(id, { decoded, at: now, longest, frozen, before: Math.min(flow.before, frozen) });
       }
     }
   }
 
   async function watch(): Promise<never> {
-    for (;;) {
+    for (let last = performance.now(); ;) {
       await look();
+      latest = Math.max(latest, performance.now() - last);
+      last = performance.now();
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
   }
 
   const watching: Onlooker = {
     reset: () => {
-      for (const flow of flows.values()) flow.longest = 0;
+      for (const flow of flows.values()) {
+        flow.longest = 0;
+        flow.before = flow.frozen;
+      }
+      latest = 0;
     },
     report: () => {
       const now = performance.now();
       const { phase, participants, links } = globalThis.darktower.snapshot;
       const gaps = [...flows].map(([id, flow]) => ({
         id,
-        longest_ms: Math.max(flow.longest, now - flow.at),
+        // Where it was this that did not look, the worker has counted all the same.
+        longest_ms: Math.max(Math.min(flow.longest, Math.max(FREEZE_MS, flow.frozen - flow.before)), now - flow.at),
+        looked_ms: flow.longest,
         lasting_ms: now - flow.at,
       }));
-      return { phase, me: participants.find(({ me }) => me)?.id ?? null, links, gaps };
+      return { phase, me: participants.find(({ me }) => me)?.id ?? null, links, gaps, late_ms: latest };
     },
   };
   (globalThis as unknown as { onlooker: Onlooker }).onlooker = watching;
@@ -86,7 +103,12 @@ const { values } = parseArgs({
 });
 if (values.link === undefined) throw new Error("--link is missing");
 const rules = values.map.map((map) => `MAP ${map.replace("=", " ")}`).join(",");
-const person = await Person.arrive({ switches: rules === "" ? [] : [`--host-resolver-rules=${rules}`] });
+// As little to draw and to encode as may be: it shares the machine with everything else.
+const person = await Person.arrive({
+  camera: smallCamera(110),
+  viewport: { width: 480, height: 400 },
+  switches: rules === "" ? [] : [`--host-resolver-rules=${rules}`],
+});
 try {
   await person.goIn(values.link, "Browser", LIGHT);
   await person.page.evaluate(install);

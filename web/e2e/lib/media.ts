@@ -43,6 +43,11 @@ export function markedCamera(shade: number): string {
   return path;
 }
 
+/** The same, a quarter as large. */
+export function smallCamera(shade: number): string {
+  return encoded(markedCamera(shade), join(directory, `mark-small-${shade}.y4m`), "-vf scale=320:180 -f yuv4mpegpipe");
+}
+
 function lumaAt(n: number, x: number, y: number): number {
   const { bits, blockWidth, top, blockHeight } = MARK;
   const row = Math.floor((y - top) / blockHeight);

@@ -4,7 +4,7 @@
 //! themselves and answers with an order of preference. The same view gives the
 //! same answer everywhere, without anybody asking anybody.
 //!
-//! Start with [`rank`] and [`keep_or_choose`]. [`Room`] says when a meeting leaves a full handler, [`spare`] where newcomers go when it is too large for one, [`Balance`] when a meeting leaves a controller
+//! Start with [`rank`] and [`keep_or_choose`]. [`Homes`] says on which handlers a meeting is, [`Room`] when it leaves a full one, [`spare`] where newcomers go when it is too large for one, [`Balance`] when a meeting leaves a controller
 //! that carries much more than others, [`Recent`] counts in what was assigned a moment ago,
 //! [`Plane`] judges whether media comes through a handler, and how much of it. [`Takeover`] is the way to a meeting's lease,
 //! [`Tenure`] what its owner knows of lease and log, [`Watch`] what a controller knows of a
@@ -12,6 +12,7 @@
 
 mod balance;
 mod claim;
+mod homes;
 mod loss;
 mod plane;
 mod recent;
@@ -27,6 +28,7 @@ use darktower_wire::ids::{MeetingId, NodeId};
 
 pub use balance::Balance;
 pub use claim::{Answer, Claim, claim};
+pub use homes::{Homes, Rehoming, Seating};
 pub use plane::{Plane, Probe, Way};
 pub use recent::Recent;
 pub use room::Room;

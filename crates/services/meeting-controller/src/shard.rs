@@ -8,7 +8,7 @@ use bytes::Bytes;
 use darktower_cluster::trace::TraceContext;
 use darktower_meeting::Meeting;
 use darktower_meeting::meeting::{Credential, Entropy, Input, MediaOrder, Output, SessionId};
-use darktower_placement::{Balance, Logged, Renewal, Room, Tenure};
+use darktower_placement::{Balance, Homes, Logged, Renewal, Tenure};
 use darktower_store::{Node, Written};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, NodeId, ParticipantId};
@@ -90,7 +90,7 @@ struct Shard {
     events: mpsc::WeakSender<Event>,
     outlets: BTreeMap<SessionId, Outlet>,
     handlers: BTreeMap<NodeId, Link>,
-    room: Room,
+    homes: Homes,
     balance: Balance,
     /// Of the message at hand.
     trace: TraceContext,
@@ -132,7 +132,7 @@ pub(crate) fn spawn(
         events,
         outlets: BTreeMap::new(),
         handlers: BTreeMap::new(),
-        room: Room::default(),
+        homes: Homes::default(),
         balance: Balance::default(),
         trace: TraceContext::root(),
         can_move: false,

@@ -125,6 +125,15 @@ impl Controller {
         self.run(now, out);
     }
 
+    /// A meeting goes to another controller, as one does for the sake of balance; this one stays.
+    pub(super) fn hand_on(&mut self, now: Duration, out: &mut Out) {
+        let can_move = !self.others(MeetingId::default(), true).is_empty();
+        if let Some(shard) = self.shards.values_mut().next().filter(|_| can_move) {
+            shard.over.get_or_insert(Over::Moved);
+        }
+        self.run(now, out);
+    }
+
     pub(super) fn wake(&mut self, now: Duration, out: &mut Out) {
         for purpose in self.calls.expired(now) {
             self.answered(now, purpose, None, out);

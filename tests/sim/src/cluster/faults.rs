@@ -34,7 +34,7 @@ impl Cluster {
         }
         let next = self.now + MS * (200 + self.dice(2000)) as u32;
         self.queue.send(next, Happening::Misfortune);
-        match self.dice(16) {
+        match self.dice(17) {
             0 | 1 => {
                 if let Some(place) = self.some_server() {
                     self.kill(place);
@@ -81,8 +81,28 @@ impl Cluster {
                 }
             }
             12 => self.store_fails(),
+            13 => self.hand_on(),
             _ => self.someone_acts(),
         }
+    }
+
+    fn hand_on(&mut self) {
+        let awake = |n: &u8| {
+            let until = self.paused.get(&Place::Controller(*n));
+            until.is_none_or(|until| *until <= self.now)
+        };
+        let places = self.controllers.keys().filter(|n| awake(n));
+        let places: Vec<_> = places.map(|n| Place::Controller(*n)).collect();
+        let Some(place @ Place::Controller(n)) = self.one_of(&places) else {
+            return;
+        };
+        self.note(format!("{place:?} hands a meeting on"));
+        let mut out = Out::default();
+        if let Some(controller) = self.controllers.get_mut(&n) {
+            controller.hand_on(self.now, &mut out);
+        }
+        self.carry(place, out);
+        self.arm(place);
     }
 
     /// Both ways, or one.

@@ -376,6 +376,8 @@ impl Cluster {
                 }
             }
             Happening::Restart(place) => self.start(place),
+            // It may have come already, by the dice.
+            Happening::ComeAgain(at) if self.persons[at].wants => {}
             Happening::ComeAgain(at) => {
                 self.note(format!("person-{at} comes"));
                 self.persons[at].come(self.now);

@@ -1,11 +1,11 @@
-//! Which handlers a meeting is on: what the real shell's `shard/place.rs` does.
+//! Which handlers a meeting is on: the effects of the real shell's `shard/place.rs`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use darktower_media::forwarder::Command;
 use darktower_meeting::meeting::{self, Input, Spare};
-use darktower_placement::{Candidate, keep_or_choose, spare};
+use darktower_placement::{Candidate, Rehoming, Seating, spare};
 use darktower_wire::ids::NodeId;
 use darktower_wire::signal;
 
@@ -20,56 +20,56 @@ impl Controller {
         let candidates: Vec<_> = handlers
             .map(|node| candidate(node, self.links.health(node.id)))
             .collect();
-        let Some(shard) = self.shards.get(&at) else {
+        let Some(shard) = self.shards.get_mut(&at) else {
             return;
         };
-        let used = shard.meeting.handler_nodes();
-        match used[..] {
-            [] | [_] => self.place_whole(now, at, &candidates, used.first().copied()),
-            _ => used
-                .into_iter()
-                .for_each(|from| self.place_part(now, at, &candidates, from)),
+        let used = shard.meeting.handler_nodes().into_iter();
+        let on: Vec<_> = used
+            .map(|node| (node, shard.meeting.on_handler(node) as u32))
+            .collect();
+        let seating = Seating {
+            meeting: shard.id,
+            region: "",
+            size: shard.meeting.description().participants as u32,
+            on: &on,
+        };
+        let reported = |id| candidates.iter().find(|it| it.id == id).cloned();
+        let handlers = &shard.handlers;
+        let is_open = |id| handlers.contains(&id);
+        let changes = shard
+            .homes
+            .look(now, &seating, &candidates, reported, is_open);
+        for change in changes {
+            match change {
+                Rehoming::Whole(to) => self.place_whole(now, at, to),
+                Rehoming::Part { from, to } => self.place_part(now, at, from, to),
+            }
         }
         self.look_for_spare(now, at, &candidates);
     }
 
-    fn place_whole(
-        &mut self,
-        now: Duration,
-        at: u64,
-        candidates: &[Candidate<'_>],
-        current: Option<NodeId>,
-    ) {
+    fn place_whole(&mut self, now: Duration, at: u64, to: Option<NodeId>) {
         let Some(shard) = self.shards.get_mut(&at) else {
             return;
         };
-        let best = keep_or_choose(shard.id, candidates, "", current, 0);
-        if best.is_some_and(|best| shard.handlers.contains(&best)) {
-            return;
-        }
         let id = shard.id;
         for former in std::mem::take(&mut shard.handlers) {
             self.links.leave(former, id, at);
         }
-        let handler = best.and_then(|node| self.open(now, at, node));
+        let handler = to.and_then(|node| self.open(now, at, node));
         if let Some(shard) = self.shards.get_mut(&at) {
             shard.meeting.handle(now, Input::Handler(handler));
         }
     }
 
-    fn place_part(&mut self, now: Duration, at: u64, candidates: &[Candidate<'_>], from: NodeId) {
+    fn place_part(&mut self, now: Duration, at: u64, from: NodeId, to: NodeId) {
         let Some(shard) = self.shards.get_mut(&at) else {
             return;
         };
-        let id = shard.id;
-        let best = keep_or_choose(id, candidates, "", Some(from), 0);
-        if best == Some(from) && shard.handlers.contains(&from) {
-            return;
+        if to != from && shard.handlers.remove(&from) {
+            self.links.leave(from, shard.id, at);
         }
-        if best.is_some() && best != Some(from) && shard.handlers.remove(&from) {
-            self.links.leave(from, id, at);
-        }
-        if let Some(to) = best.and_then(|node| self.open(now, at, node))
+        if let Some(to) = self.open(now, at, to)
             && let Some(shard) = self.shards.get_mut(&at)
         {
             shard.meeting.handle(now, Input::Rehomed { from, to });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use darktower_meeting::Meeting;
 use darktower_meeting::meeting::{Credential, Entropy, Input, MediaOrder, Output, SessionId};
-use darktower_placement::{Logged, Renewal, Tenure};
+use darktower_placement::{Homes, Logged, Renewal, Tenure};
 use darktower_wire::Code;
 use darktower_wire::framing;
 use darktower_wire::ids::{Fence, MeetingId, NodeId, ParticipantId};
@@ -47,6 +47,7 @@ pub(super) enum Over {
     Ended,
     Lost,
     Drained,
+    Moved,
 }
 
 /// What the controller does for it.
@@ -66,6 +67,7 @@ pub(super) struct Shard {
     pub(super) meeting: Meeting,
     pub(super) tenure: Tenure,
     pub(super) handlers: BTreeSet<NodeId>,
+    pub(super) homes: Homes,
     pub(super) over: Option<Over>,
     /// Who is in the meeting, by connection, and when something was last heard of it.
     pub(super) joined: BTreeMap<Conn, (ParticipantId, Duration)>,
@@ -95,6 +97,7 @@ impl Shard {
             meeting,
             tenure: Tenure::new(node, fence),
             handlers: BTreeSet::new(),
+            homes: Homes::default(),
             over: None,
             joined: BTreeMap::new(),
             outlets: BTreeMap::new(),
@@ -318,7 +321,7 @@ impl Shard {
                 let ask = Ask::Forget(self.id, self.tenure.fence());
                 self.ask(Await::Forget, ask);
             }
-            Some(Over::Ended | Over::Drained) => match self.tenure.is_unsaved() {
+            Some(Over::Ended | Over::Drained | Over::Moved) => match self.tenure.is_unsaved() {
                 true => self.save(Await::LastSave),
                 false => self.release(),
             },
@@ -400,7 +403,7 @@ impl Shard {
                         let away = Wish::SendAway(None, Code::Unavailable);
                         self.wishes.push_back(away);
                     }
-                    Some(Over::Drained) => {
+                    Some(Over::Drained | Over::Moved) => {
                         self.wishes.push_back(Wish::SendAway(None, Code::Draining));
                     }
                     _ => {}

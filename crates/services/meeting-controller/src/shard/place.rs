@@ -6,7 +6,7 @@ use bytes::Bytes;
 use darktower_cluster::{candidate, random_bytes};
 use darktower_meeting::meeting::{Handler, Input, Spare};
 use darktower_net::Url;
-use darktower_placement::{Candidate, Health, keep_or_choose, spare};
+use darktower_placement::{Candidate, Health, Rehoming, Seating, spare};
 use darktower_store::Node;
 use darktower_wire::Secret;
 use darktower_wire::ids::NodeId;
@@ -20,65 +20,58 @@ impl Shard {
     pub(super) fn place(&mut self, nodes: &[Node]) {
         let now = self.shared.now();
         let candidates = self.shared.handlers.candidates(now, nodes);
-        // A meeting that was taken over stays where its frames flow.
-        let used = self.meeting.handler_nodes();
-        match used[..] {
-            [] | [_] => self.place_whole(nodes, &candidates, used.first().copied()),
-            _ => used
-                .into_iter()
-                .for_each(|from| self.place_part(nodes, &candidates, from)),
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let used = self.meeting.handler_nodes().into_iter();
+        let on: Vec<_> = used
+            .map(|node| (node, count(self.meeting.on_handler(node))))
+            .collect();
+        let seating = Seating {
+            meeting: self.id,
+            region: &self.shared.config.region,
+            size: count(self.meeting.description().participants),
+            on: &on,
+        };
+        let reported = |id| {
+            let node = nodes.iter().find(|node| node.id == id)?;
+            Some(candidate(node, Health::Sound))
+        };
+        let handlers = &self.handlers;
+        let is_open = |id| handlers.contains_key(&id);
+        let changes = self
+            .homes
+            .look(now, &seating, &candidates, reported, is_open);
+        let size = seating.size;
+        for change in changes {
+            match change {
+                Rehoming::Whole(to) => self.place_whole(nodes, to, size),
+                Rehoming::Part { from, to } => self.place_part(nodes, from, to),
+            }
         }
         self.look_for_spare(nodes, &candidates);
     }
 
-    fn place_whole(
-        &mut self,
-        nodes: &[Node],
-        candidates: &[Candidate<'_>],
-        current: Option<NodeId>,
-    ) {
-        let now = self.shared.now();
-        let region = &self.shared.config.region;
-        let size = self.meeting.description().participants;
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let best = keep_or_choose(self.id, candidates, region, current, size);
-        let here = nodes.iter().find(|node| Some(node.id) == best);
-        // What was placed there a moment ago is no reason to leave: its own report is.
-        let there = here.filter(|here| self.is_used(here.id)).and_then(|here| {
-            let here = candidate(here, Health::Sound);
-            self.room
-                .look(now, self.id, &here, candidates, region, size)
-        });
-        let best = there.or(best);
-        if best.is_some_and(|best| self.is_used(best)) {
-            return;
-        }
+    fn place_whole(&mut self, nodes: &[Node], to: Option<NodeId>, size: u32) {
         for (_, former) in std::mem::take(&mut self.handlers) {
             former.leave(self.id);
         }
-        let chosen = best.and_then(|id| nodes.iter().find(|node| node.id == id));
+        let chosen = to.and_then(|id| nodes.iter().find(|node| node.id == id));
         let handler = chosen.and_then(|node| self.open(node, size));
+        let now = self.shared.now();
         self.meeting.handle(now, Input::Handler(handler));
     }
 
-    /// The same for those who are on one of several.
-    fn place_part(&mut self, nodes: &[Node], candidates: &[Candidate<'_>], from: NodeId) {
-        let now = self.shared.now();
-        let region = &self.shared.config.region;
-        let size = u32::try_from(self.meeting.on_handler(from)).unwrap_or(u32::MAX);
-        let best = keep_or_choose(self.id, candidates, region, Some(from), size);
-        if best == Some(from) && self.is_used(from) {
-            return;
-        }
-        let Some(node) = nodes.iter().find(|node| Some(node.id) == best) else {
+    fn place_part(&mut self, nodes: &[Node], from: NodeId, to: NodeId) {
+        let Some(node) = nodes.iter().find(|node| node.id == to) else {
             return;
         };
-        if best != Some(from)
+        if to != from
             && let Some(former) = self.handlers.remove(&from)
         {
             former.leave(self.id);
         }
+        let size = u32::try_from(self.meeting.on_handler(from)).unwrap_or(u32::MAX);
         if let Some(to) = self.open(node, size) {
+            let now = self.shared.now();
             self.meeting.handle(now, Input::Rehomed { from, to });
         }
     }

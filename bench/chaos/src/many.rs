@@ -1,0 +1,75 @@
+//! The row of a controller that dies with hundreds of participants: all of them go to others at once.
+
+use std::time::Duration;
+
+use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep};
+
+use crate::Arguments;
+use crate::crowd::{Crowd, Person};
+use crate::devices::Devices;
+use crate::play::{FLOWS, FLOWS_BY, Outcome, QUIET, until};
+use crate::rows::Row;
+use crate::system::System;
+use crate::tell::percentile;
+
+/// Meetings, and participants of each, all on one controller. One of each films.
+const MEETINGS: usize = 50;
+const PEOPLE: usize = 10;
+/// 99 of 100 are in their meetings again by then.
+const NEARLY_ALL: Duration = Duration::from_secs(5);
+
+/// Plays it, each time with meetings of its own.
+pub(crate) async fn row(
+    row: &Row,
+    mut system: System,
+    arguments: &Arguments,
+) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let devices = block_in_place(Devices::of_many)?;
+    for _ in 0..arguments.repeat {
+        system.only_one_controller();
+        let crowd = Crowd::of(&system, MEETINGS, PEOPLE, &devices).await?;
+        block_in_place(|| system.fill())?;
+        sleep(QUIET).await;
+        let flows = || crowd.people().all(|person| person.flows(FLOWS));
+        if until(Instant::now(), FLOWS_BY, flows).await.is_none() {
+            outcome.note(format!("{}: not everybody sees everybody before", row.name));
+        }
+        let before: Vec<_> = crowd.people().map(Person::identity).collect();
+        crowd.people().for_each(Person::reset);
+        let addr = system.controllers.first().map(|node| node.addr);
+        let began = Instant::now();
+        let struck = system.strike(row.victim, row.blow, addr).await?;
+        let are_back = || crowd.people().all(|person| person.back().is_some());
+        until(began, row.bound * 2, are_back).await;
+        sleep(QUIET).await;
+        for (person, before) in crowd.people().zip(before) {
+            match person.back() {
+                Some(at) => outcome.samples.push(at - began),
+                None => outcome.note(format!("{}: one never came back", row.name)),
+            }
+            let now = person.identity();
+            if now != before {
+                outcome.note(format!("{}: {before:?} became {now:?}", row.name));
+            }
+            if person.media_ups() > 0 || !person.flows(FLOWS) {
+                outcome.note(format!("{}: media of somebody was disturbed", row.name));
+            }
+            let gaps = person.gaps().into_iter();
+            outcome.gap = gaps.fold(outcome.gap, Duration::max);
+        }
+        block_in_place(|| system.mend(struck))?;
+        crowd.leave().await?;
+    }
+    let mut sorted = outcome.samples.clone();
+    sorted.sort();
+    let nearly_all = percentile(&sorted, 99).unwrap_or(f64::INFINITY);
+    outcome
+        .told
+        .push(format!("99 of 100 within {nearly_all:.0} ms"));
+    if nearly_all > NEARLY_ALL.as_secs_f64() * 1000.0 && !arguments.untimed {
+        outcome.note(format!("{}: that is longer than {NEARLY_ALL:?}", row.name));
+    }
+    Ok(outcome)
+}
