@@ -110,9 +110,11 @@ struct Seen {
     /// Since the last reset: when it lost the meeting, and when it was in it again.
     lost: Option<Instant>,
     back: Option<Instant>,
-    /// Media links opened since, and when the last of them was.
+    /// Media links opened since by which something came, and when the last was opened: whoever is refused hears that on one
+    /// that is open.
     media_ups: u32,
     media_up: Option<Instant>,
+    media_is_new: bool,
 }
 
 /// What must be the same afterwards.
@@ -275,6 +277,7 @@ impl Person {
         seen.back = None;
         seen.media_ups = 0;
         seen.media_up = None;
+        seen.media_is_new = false;
     }
 
     /// When it was in the meeting again, where it was out of it.
@@ -324,7 +327,7 @@ impl Person {
         self.seen().gaps.left(owner);
     }
 
-    /// Media links opened since the reset.
+    /// Media links opened since the reset by which something came.
     pub(crate) fn media_ups(&self) -> u32 {
         self.seen().media_ups
     }
@@ -382,7 +385,10 @@ async fn watch(mut events: Events, seen: Arc<Mutex<Seen>>) {
         let now = Instant::now();
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Frame(frame) => seen.gaps.came(&frame, now),
+            Event::Frame(frame) => {
+                seen.gaps.came(&frame, now);
+                seen.media_ups += u32::from(std::mem::take(&mut seen.media_is_new));
+            }
             Event::Phase {
                 phase: Phase::Reconnecting,
                 ..
@@ -398,7 +404,7 @@ async fn watch(mut events: Events, seen: Arc<Mutex<Seen>>) {
                 link: darktower_client::Link::Media,
                 ..
             } => {
-                seen.media_ups += 1;
+                seen.media_is_new = true;
                 seen.media_up = Some(now);
             }
             _ => {}

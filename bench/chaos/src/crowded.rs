@@ -29,7 +29,7 @@ pub(crate) fn capacity(participants: usize) -> usize {
 }
 
 fn is_in(person: &Person) -> bool {
-    person.media().0
+    person.media() == (true, None)
 }
 
 /// It waits, and its screen can say why.

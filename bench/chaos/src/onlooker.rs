@@ -38,6 +38,8 @@ pub(crate) struct Report {
     gaps: Vec<Gap>,
     /// How long it did not look, at most.
     late_ms: f64,
+    /// The least that it believed of its way up, in bit/s.
+    least_up_bps: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,11 +141,12 @@ impl Report {
             format!("{decoded:.0} ms between two pictures ({looked:.0} from outside the worker)")
         });
         let each: Vec<_> = each.collect();
-        format!(
-            "{}; looks up to {:.0} ms apart",
-            each.join(", "),
-            self.late_ms
-        )
+        let up = match self.least_up_bps {
+            Some(bps) => format!("{:.0} kbit/s", bps / 1000.0),
+            None => "nothing".to_owned(),
+        };
+        let (each, late) = (each.join(", "), self.late_ms);
+        format!("{each}; looks up to {late:.0} ms apart, and at least {up} believed of its way up")
     }
 
     /// Of how many it sees pictures.

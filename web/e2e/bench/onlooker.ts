@@ -31,11 +31,14 @@ function install(): void {
   const FREEZE_MS = 200;
   /** The longest time between two looks. */
   let latest = 0;
+  /** The least that was believed of the way up, bit/s. */
+  let leastUp = Infinity;
   const flows = new Map<string, Flow>();
 
   async function look(): Promise<void> {
     const { received } = await globalThis.darktower.stats();
     const now = performance.now();
+    leastUp = Math.min(leastUp, globalThis.darktower.snapshot.estimates.up_bps ?? Infinity);
     for (const { id, me, tracks } of globalThis.darktower.snapshot.participants) {
       const ids = tracks.map((track) => track.id);
       const seen = received.filter(({ kind, track }) => kind === "video" && ids.includes(track));
@@ -68,6 +71,7 @@ function install(): void {
         flow.before = flow.frozen;
       }
       latest = 0;
+      leastUp = Infinity;
     },
     report: () => {
       const now = performance.now();
@@ -79,7 +83,14 @@ function install(): void {
         looked_ms: flow.longest,
         lasting_ms: now - flow.at,
       }));
-      return { phase, me: participants.find(({ me }) => me)?.id ?? null, links, gaps, late_ms: latest };
+      return {
+        phase,
+        me: participants.find(({ me }) => me)?.id ?? null,
+        links,
+        gaps,
+        late_ms: latest,
+        least_up_bps: Number.isFinite(leastUp) ? leastUp : null,
+      };
     },
   };
   (globalThis as unknown as { onlooker: Onlooker }).onlooker = watching;
