@@ -43,7 +43,8 @@ pub(crate) async fn row(
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
-    let mut crowd = Crowd::begin(&system, arguments, true).await?;
+    // The previous release is built without a page.
+    let mut crowd = Crowd::begin(&system, arguments, back).await?;
     // Those who come for a moment would change the roster of the others.
     let visited = Meeting::begin(&system.api(), &system.ways(), 1, None).await?;
     let mut to_previous = back;

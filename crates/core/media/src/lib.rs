@@ -11,7 +11,7 @@
 //! It knows seats and tracks, never names or roles.
 //!
 //! Start with [`Publisher::frame`], [`Forwarder::on_frame`], [`Egress::push`] and
-//! [`Subscriber::handle`]. Time is a [`core::time::Duration`] since an origin that
+//! [`Subscriber::handle`]; [`door::Door`] says whom a handler lets in. Time is a [`core::time::Duration`] since an origin that
 //! the shell chooses. Normative text: `docs/protocol/media.md`.
 //!
 //! Invariant: nothing here waits for one missing frame or stream. Every wait has a
@@ -22,6 +22,7 @@ pub mod allowance;
 pub mod arrivals;
 mod ask;
 pub mod demand;
+pub mod door;
 pub mod egress;
 pub mod forwarder;
 pub mod path;

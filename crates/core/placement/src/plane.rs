@@ -17,7 +17,7 @@ const CLOSER: Duration = Duration::from_millis(10);
 /// is out of rotation 2.5 s after its last packet at the latest. One lost packet is no sign.
 const LATE: Duration = Duration::from_millis(1500);
 /// So long nothing at all comes back of a handler through which it did, neither of so many datagrams nor of a stream: it is
-/// gone. Of one that loses a quarter each way so many are lost once in a thousand times, and then it is left anyway;
+/// gone. Of one that loses a fifth each way so many are lost once in a thousand times, and it is left anyway;
 /// whoever was asleep itself has sent fewer.
 const QUIET: Duration = Duration::from_millis(700);
 const QUIET_DATAGRAMS: u32 = 7;

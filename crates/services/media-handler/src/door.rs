@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use darktower_media::door::Caller;
 use darktower_net::wt::Request;
 use darktower_wire::Code;
 use darktower_wire::token::Audience;
@@ -21,12 +22,6 @@ const PROBE: &str = "probe";
 
 /// In a request's query: it comes with the ticket of a trunk, to whom several layers of a track may go.
 pub(crate) const TRUNK: &str = "trunk";
-
-/// So many of those it takes, full or not: those on it are seen elsewhere.
-const TRUNKS: usize = 1024;
-
-/// A full handler still takes so many probes: it is not deaf. Whoever else says so gains little, for they are few.
-const PROBES: usize = 64;
 
 /// What somebody shows.
 pub(crate) enum Credential {
@@ -55,14 +50,13 @@ fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
     if shared.draining.is_cancelled() {
         return Err(Code::Draining);
     }
-    let probes = request.parameter(PROBE).map_or(0, |_| PROBES);
     let of_trunk = request.parameter(TRUNK).is_some();
-    let is_full = match of_trunk {
-        true => shared.trunks() >= TRUNKS,
-        false => shared.participants() > config.capacity as usize + probes,
+    let caller = match request.parameter(PROBE) {
+        _ if of_trunk => Caller::Trunk,
+        Some(_) => Caller::Probe,
+        None => Caller::Participant,
     };
-    if is_full {
-        shared.refused_for_room();
+    if !shared.opens(caller) {
         return Err(Code::Overloaded);
     }
     if request

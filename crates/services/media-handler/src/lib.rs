@@ -34,14 +34,15 @@ mod timers;
 mod trunk;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use darktower_cluster::rpc::media_handler_server::MediaHandlerServer;
 use darktower_cluster::token::{ReplayCache, Verifier};
 use darktower_cluster::{Registration, Timing, Trust, grpc};
+use darktower_media::door::{Caller, Door};
 use darktower_media::path;
 use darktower_net::plane::{Inlet, Plane};
 use darktower_net::wt::Serving;
@@ -61,8 +62,6 @@ use shard::{Message, Shard};
 /// The path of media sessions.
 pub const PATH: &str = "/v1/media";
 
-/// Who was refused for want of room comes again after 7 s at most.
-const COMES_AGAIN: Duration = Duration::from_secs(8);
 /// How often the node's entry in the registry is brought up to date.
 const UPKEEP: Duration = Duration::from_secs(1);
 
@@ -138,8 +137,7 @@ struct Shared {
     /// Of these, trunks of other handlers, which take no participant's place.
     trunks: AtomicUsize,
     meetings: AtomicUsize,
-    /// When somebody was last refused because it is full, in milliseconds since the origin; 0: never.
-    crowded: AtomicU64,
+    door: Mutex<Door>,
     /// Tell participants to go elsewhere.
     draining: CancellationToken,
     /// Close everything.
@@ -169,21 +167,20 @@ impl Shared {
         self.sessions().saturating_sub(self.trunks())
     }
 
-    /// Somebody is refused because it is full.
-    fn refused_for_room(&self) {
-        let now = self.origin.elapsed().as_millis().max(1);
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
-        self.crowded.store(now, Ordering::Relaxed);
+    fn door(&self) -> MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Participants' sessions; more than it takes while somebody who was refused comes again and again.
+    /// Whether there is room for one whose session is counted already.
+    fn opens(&self, caller: Caller) -> bool {
+        let now = self.origin.elapsed();
+        let (participants, trunks) = (self.participants(), self.trunks());
+        self.door().opens(now, caller, participants, trunks)
+    }
+
+    /// What it carries, as others are told.
     fn load(&self) -> u32 {
-        let sessions = u32::try_from(self.participants()).unwrap_or(u32::MAX);
-        let crowded = Duration::from_millis(self.crowded.load(Ordering::Relaxed));
-        match !crowded.is_zero() && self.origin.elapsed() < crowded + COMES_AGAIN {
-            true => self.config.capacity.saturating_add(1),
-            false => sessions.min(self.config.capacity),
-        }
+        self.door().load(self.origin.elapsed(), self.participants())
     }
 
     fn came(&self) {
@@ -238,7 +235,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         sessions: watch::Sender::new(0),
         trunks: AtomicUsize::new(0),
         meetings: AtomicUsize::new(0),
-        crowded: AtomicU64::new(0),
+        door: Mutex::new(Door::new(config.capacity)),
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
     });

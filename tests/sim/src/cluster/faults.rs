@@ -34,7 +34,8 @@ impl Cluster {
         }
         let next = self.now + MS * (200 + self.dice(2000)) as u32;
         self.queue.send(next, Happening::Misfortune);
-        match self.dice(17) {
+        let sides = 16 + u64::from(self.hands_on);
+        match self.dice(sides) {
             0 | 1 => {
                 if let Some(place) = self.some_server() {
                     self.kill(place);
@@ -81,7 +82,7 @@ impl Cluster {
                 }
             }
             12 => self.store_fails(),
-            13 => self.hand_on(),
+            16 => self.hand_on(),
             _ => self.someone_acts(),
         }
     }

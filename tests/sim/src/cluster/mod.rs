@@ -104,6 +104,8 @@ pub struct Cluster {
     plant: Plant,
     /// So many of a meeting are on one handler; 0: all.
     share: u32,
+    /// Controllers hand single meetings on.
+    hands_on: bool,
     tells: bool,
     messages: u64,
     digest: u64,
@@ -150,6 +152,7 @@ impl Cluster {
             config,
             plant,
             share: [0, 1, 2][(Random::new(seed, 13).next_u64() % 3) as usize],
+            hands_on: seed % 4 == 3,
             tells,
             messages: 0,
             digest: 0xcbf2_9ce4_8422_2325,

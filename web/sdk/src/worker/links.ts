@@ -90,6 +90,19 @@ export class Link {
     void Promise.race([written, late]).then(() => this.#close(closeCode, reason));
   }
 
+  /**
+   * Gives up a session that may still be opening, while another goes on. Chromium holds back whatever a page opens in the
+   * next five minutes the longer the more of its handshakes failed or were broken off (ten: 5 s, thirteen: 40 s), so
+   * this one may come to its end by itself.
+   */
+  abandon(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#outgoing.clear();
+    this.#incoming.clear();
+    this.#session.ready.then(() => this.#close(0, ""), ignoredBecauseTheSessionTells);
+  }
+
   #close(closeCode: number, reason: string): void {
     try {
       this.#session.close({ closeCode, reason });

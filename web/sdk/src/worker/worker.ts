@@ -73,7 +73,7 @@ const effects: Effects = {
     (beside ? besides : links).set(link, open(link, url, hashes));
   },
   keep(link) {
-    besides.get(link)?.close(0, "");
+    besides.get(link)?.abandon();
     besides.delete(link);
   },
   replace(id) {

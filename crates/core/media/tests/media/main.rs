@@ -2,6 +2,7 @@
 
 mod allocating;
 mod browser;
+mod doors;
 mod forwarding;
 mod halls;
 mod layers;
