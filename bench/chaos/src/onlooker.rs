@@ -33,7 +33,7 @@ pub(crate) struct Onlooker {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Report {
     /// `joined`, where it is in the meeting.
-    pub(crate) phase: String,
+    phase: String,
     me: Option<String>,
     gaps: Vec<Gap>,
     /// How long it did not look, at most.

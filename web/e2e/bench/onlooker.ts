@@ -18,6 +18,8 @@ interface Flow {
   /** Gaps of more than 200 ms as the page's worker counts them, all together, and as they were at the reset. */
   frozen: number;
   before: number;
+  /** The worker began to count anew since: what lay between is not in it. */
+  anew: boolean;
 }
 
 interface Onlooker {
@@ -47,10 +49,11 @@ function install(): void {
       const flow = flows.get(id);
       if (me || (flow === undefined && decoded === 0)) continue;
       if (flow === undefined) {
-        flows.set(id, { decoded, at: now, longest: 0, frozen, before: frozen });
+        flows.set(id, { decoded, at: now, longest: 0, frozen, before: frozen, anew: false });
       } else if (flow.decoded !== decoded) {
         const longest = Math.max(flow.longest, now - flow.at);
-        flows.set(id, { decoded, at: now, longest, frozen, before: Math.min(flow.before, frozen) });
+        const anew = flow.anew || decoded < flow.decoded;
+        flows.set(id, { decoded, at: now, longest, frozen, before: flow.before, anew });
       }
     }
   }
@@ -69,24 +72,24 @@ function install(): void {
       for (const flow of flows.values()) {
         flow.longest = 0;
         flow.before = flow.frozen;
+        flow.anew = false;
       }
       latest = 0;
       leastUp = Infinity;
     },
     report: () => {
       const now = performance.now();
-      const { phase, participants, links } = globalThis.darktower.snapshot;
-      const gaps = [...flows].map(([id, flow]) => ({
-        id,
-        // Where it was this that did not look, the worker has counted all the same.
-        longest_ms: Math.max(Math.min(flow.longest, Math.max(FREEZE_MS, flow.frozen - flow.before)), now - flow.at),
+      const { phase, participants } = globalThis.darktower.snapshot;
+      // Where it was this that did not look, the worker has counted all the same.
+      const counted = (flow: Flow) => (flow.anew ? Infinity : Math.max(FREEZE_MS, flow.frozen - flow.before));
+      const gaps = [...flows.values()].map((flow) => ({
+        longest_ms: Math.max(Math.min(flow.longest, counted(flow)), now - flow.at),
         looked_ms: flow.longest,
         lasting_ms: now - flow.at,
       }));
       return {
         phase,
         me: participants.find(({ me }) => me)?.id ?? null,
-        links,
         gaps,
         late_ms: latest,
         least_up_bps: Number.isFinite(leastUp) ? leastUp : null,
