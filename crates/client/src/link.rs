@@ -64,10 +64,13 @@ impl Reporter {
     }
 }
 
+/// Another connection beside one that is silent.
 #[derive(Debug)]
-enum Beside {
-    Opening(AbortHandle),
-    Stands(Session),
+struct Beside {
+    generation: u64,
+    opening: AbortHandle,
+    /// Once it stands.
+    session: Option<Session>,
 }
 
 /// The link as its owner holds it. All calls return at once.
@@ -75,8 +78,9 @@ pub(crate) struct LinkEnd {
     reporter: Reporter,
     endpoint: Option<(Vec<[u8; 32]>, Arc<Client>)>,
     session: Option<Session>,
-    /// Another one beside it, of the next generation.
     beside: Option<Beside>,
+    /// Generations that were given so far.
+    generations: u64,
     /// Connecting, accepting, waiting for the end.
     tasks: Vec<AbortHandle>,
     writers: BTreeMap<u64, Writer>,
@@ -98,6 +102,7 @@ impl LinkEnd {
             endpoint: None,
             session: None,
             beside: None,
+            generations: 0,
             tasks: Vec::new(),
             writers: BTreeMap::new(),
             readers: BTreeMap::new(),
@@ -107,10 +112,9 @@ impl LinkEnd {
         }
     }
 
-    /// Whether news of this generation are of the connection that counts.
+    /// Whether news of this generation are of a connection that counts.
     pub(crate) fn is_current(&self, generation: u64) -> bool {
-        let beside = u64::from(self.beside.is_some());
-        (self.reporter.generation..=self.reporter.generation + beside).contains(&generation)
+        self.reporter.generation == generation || self.is_beside(generation)
     }
 
     /// Opens a connection, after giving up the one that stands or, `beside` it, before.
@@ -121,55 +125,62 @@ impl LinkEnd {
         self.close(Code::ConnectionLost);
         let endpoint = self.endpoint(certificate_sha256);
         let (to, via) = (self.reporter.clone(), self.via.clone());
-        let task = tokio::spawn(async move {
-            let news = match reach(endpoint, to.link, &url, &via).await {
-                Some(session) => News::Up(session),
-                None => News::Down(Code::ConnectFailed),
-            };
-            to.tell(news).await;
-        });
+        let task = tokio::spawn(open(endpoint, url, via, to));
         self.tasks.push(task.abort_handle());
     }
 
     fn connect_beside(&mut self, url: String, certificate_sha256: Vec<[u8; 32]>) {
         self.keep_this();
         let endpoint = self.endpoint(certificate_sha256);
+        let generation = self.next_generation();
         let (mut to, via) = (self.reporter.clone(), self.via.clone());
-        to.generation += 1;
-        let task = tokio::spawn(async move {
-            if let Some(session) = reach(endpoint, to.link, &url, &via).await {
-                to.tell(News::Up(session)).await;
-            }
+        to.generation = generation;
+        let task = tokio::spawn(open(endpoint, url, via, to));
+        self.beside = Some(Beside {
+            generation,
+            opening: task.abort_handle(),
+            session: None,
         });
-        self.beside = Some(Beside::Opening(task.abort_handle()));
     }
 
     /// Whether this is of the connection that is opened beside another.
     pub(crate) fn is_beside(&self, generation: u64) -> bool {
-        generation > self.reporter.generation
+        let beside = self.beside.as_ref();
+        beside.is_some_and(|beside| beside.generation == generation)
     }
 
-    /// The one beside stands.
-    pub(crate) fn stands_by(&mut self, session: Session) {
-        self.beside = Some(Beside::Stands(session));
+    /// What became of the one beside: whether it stands.
+    pub(crate) fn stands_by(&mut self, news: News) -> bool {
+        let News::Up(session) = news else {
+            self.beside = None;
+            return false;
+        };
+        if let Some(beside) = &mut self.beside {
+            beside.session = Some(session);
+        }
+        true
     }
 
     /// Gives up another one beside this.
     pub(crate) fn keep_this(&mut self) {
-        match self.beside.take() {
-            Some(Beside::Opening(task)) => task.abort(),
-            Some(Beside::Stands(session)) => session.close(Code::Left.number(), Code::Left.name()),
-            None => {}
+        if let Some(beside) = self.beside.take() {
+            beside.opening.abort();
+            if let Some(session) = beside.session {
+                session.close(Code::Left.number(), Code::Left.name());
+            }
         }
     }
 
-    /// Gives this up for the one beside it.
-    pub(crate) fn replace(&mut self) -> Option<Session> {
-        let Some(Beside::Stands(session)) = self.beside.take() else {
-            return None;
-        };
+    /// Gives this up for the one beside it: what there is to tell of that one already.
+    pub(crate) fn replace(&mut self) -> Option<News> {
+        let beside = self.beside.take();
         self.close(Code::ConnectionLost);
-        Some(session)
+        let Some(beside) = beside else {
+            return Some(News::Down(Code::ConnectFailed));
+        };
+        self.reporter.generation = beside.generation;
+        self.tasks.push(beside.opening);
+        beside.session.map(News::Up)
     }
 
     /// The session stands: listens on it; the largest datagram it takes.
@@ -206,13 +217,14 @@ impl LinkEnd {
         max_datagram
     }
 
-    /// The connection is gone by itself.
+    /// The connection is gone by itself; one beside it is not.
     pub(crate) fn lost(&mut self) {
         self.forget();
     }
 
     /// Closes the connection, or stops opening it. What was written before is delivered if it can be.
     pub(crate) fn close(&mut self, code: Code) {
+        self.keep_this();
         let (session, writers) = self.forget();
         if let Some(session) = session {
             self.farewells.spawn(farewell(session, writers, code));
@@ -309,8 +321,7 @@ impl LinkEnd {
 
     /// From here on news of the former connection are of no interest.
     fn forget(&mut self) -> (Option<Session>, Vec<Writer>) {
-        self.reporter.generation += 1;
-        self.keep_this();
+        self.reporter.generation = self.next_generation();
         self.accepted = 0;
         self.readers.clear();
         for task in self.tasks.drain(..) {
@@ -318,6 +329,11 @@ impl LinkEnd {
         }
         let writers = std::mem::take(&mut self.writers).into_values().collect();
         (self.session.take(), writers)
+    }
+
+    fn next_generation(&mut self) -> u64 {
+        self.generations += 1;
+        self.generations
     }
 
     /// One UDP socket serves all connections with the same trust.
@@ -356,6 +372,13 @@ impl LinkEnd {
 }
 
 /// The URL holds a secret, so only the error is logged.
+/// Opens a connection and tells what came of it.
+async fn open(endpoint: Option<Arc<Client>>, url: String, via: Via, to: Reporter) {
+    let reached = reach(endpoint, to.link, &url, &via).await;
+    to.tell(reached.map_or(News::Down(Code::ConnectFailed), News::Up))
+        .await;
+}
+
 async fn reach(endpoint: Option<Arc<Client>>, link: Link, url: &str, via: &Via) -> Option<Session> {
     let endpoint = endpoint?;
     let mut url = Url::parse(url)

@@ -117,9 +117,10 @@ impl Shell {
             Some((link, generation, news)) = self.news.recv() => {
                 match (self.end(link).is_current(generation), news) {
                     (false, _) => {}
-                    (true, News::Up(session)) if self.end(link).is_beside(generation) => {
-                        self.end(link).stands_by(session);
-                        self.tell(Input::Beside(link));
+                    (true, news) if self.end(link).is_beside(generation) => {
+                        if self.end(link).stands_by(news) {
+                            self.tell(Input::Beside(link));
+                        }
                     }
                     (true, news) => self.heard(link, news),
                 }
@@ -239,8 +240,8 @@ impl Shell {
                 } => self.end(link).connect(beside, url.0, certificate_sha256),
                 Output::Keep { link } => self.end(link).keep_this(),
                 Output::Replace { link } => {
-                    if let Some(session) = self.end(link).replace() {
-                        self.up(link, session);
+                    if let Some(news) = self.end(link).replace() {
+                        self.heard(link, news);
                     }
                 }
                 Output::Close { link, code } => self.end(link).close(code),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use darktower_meeting::session::Race;
 use darktower_wire::framing::{self, Decoder, MAX_MEDIA_CONTROL};
 use darktower_wire::media_control::{
     Allocation, ClientControl, Demand, Feedback, Hello, KeyFrameWanted, Ping, ServerControl,
@@ -26,12 +27,14 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const RACE_AFTER: Duration = Duration::from_secs(3);
 /// Silence after which the connection counts as lost. Less than what a connection lives without a packet.
 const DEAD_AFTER: Duration = Duration::from_millis(9500);
-/// How long one such attempt may take: its packets come ever more rarely, too.
-const RACE_AGAIN: Duration = Duration::from_secs(2);
-/// What the silent one has left once the other stands: what was lost has to be sent again.
-const HANDICAP: Duration = Duration::from_millis(400);
 /// How long one attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Where the controller is as silent, the network is out, and its link alone tries whether it is back: Chromium makes a
+/// page wait for what it opens the longer the more of that failed. For no longer than this, for the controller may be
+/// gone for good.
+const HELD_BACK: Duration = Duration::from_secs(12);
+/// What a link that was held back and stands has left to be heard on: the controller may have been heard first.
+const HEARD_NEXT: Duration = Duration::from_millis(300);
 /// Waits before the next attempt; the last one repeats.
 const BACKOFF_MS: [u64; 6] = [0, 300, 1200, 2700, 4800, 7000];
 
@@ -52,7 +55,7 @@ pub(crate) enum Effect {
     },
     /// The one that stands is well: give up the one beside it.
     Keep,
-    /// The one beside it takes its place.
+    /// The one beside it, be it still opened, takes its place.
     Replace,
     Close(Code),
     /// Open the control stream and write this to it.
@@ -102,17 +105,6 @@ enum Phase {
     },
 }
 
-/// Another connection beside a silent one.
-#[derive(Clone, Copy)]
-enum Race {
-    /// Being opened since.
-    Opening(Duration),
-    /// Stands since.
-    Standing(Duration),
-    /// It takes the place of the silent one.
-    Won,
-}
-
 /// The media connection of one participant.
 pub(crate) struct MediaLink {
     target: Option<Target>,
@@ -122,6 +114,10 @@ pub(crate) struct MediaLink {
     failures: usize,
     /// Why the handler did not let this end in, until it does.
     refused: Option<Code>,
+    /// The controller is silent: nothing is tried before this, see [`HELD_BACK`].
+    held_until: Option<Duration>,
+    /// When the controller was heard again.
+    released: Duration,
     traceparent: String,
     /// What is shown, once the screen has said it; holds over connections.
     demand: Option<Demand>,
@@ -140,6 +136,8 @@ impl MediaLink {
             phase: Phase::Down,
             failures: 0,
             refused: None,
+            held_until: None,
+            released: Duration::ZERO,
             traceparent,
             demand: None,
             carried: None,
@@ -163,10 +161,20 @@ impl MediaLink {
 
     /// The connection beside this one stands.
     pub(crate) fn beside(&mut self, now: Duration) {
-        if let Phase::Up { racing, .. } = &mut self.phase
-            && matches!(racing, Some(Race::Opening(_)))
+        if let Phase::Up {
+            racing: Some(race), ..
+        } = &mut self.phase
         {
-            *racing = Some(Race::Standing(now));
+            race.stands(now);
+        }
+    }
+
+    /// Whether the controller is silent, too, or being looked for.
+    pub(crate) fn controller_silent(&mut self, now: Duration, silent: bool) {
+        if silent {
+            self.held_until.get_or_insert(now + HELD_BACK);
+        } else if self.held_until.take().is_some() {
+            self.released = now;
         }
     }
 
@@ -254,6 +262,9 @@ impl MediaLink {
 
     /// The connection is gone or could not be made.
     pub(crate) fn down(&mut self, now: Duration, code: Code) {
+        if self.fall_back(code) {
+            return;
+        }
         let refused = matches!(
             code,
             Code::TicketUnknown | Code::Removed | Code::MeetingEnded
@@ -276,6 +287,20 @@ impl MediaLink {
         self.phase = Phase::Waiting {
             until: now + Duration::from_millis(wait),
         };
+    }
+
+    /// The silent connection is gone: the one that is opened beside it is the attempt at the next.
+    fn fall_back(&mut self, code: Code) -> bool {
+        let race = match self.phase {
+            Phase::Up { racing, .. } if code == Code::ConnectionLost => racing,
+            _ => None,
+        };
+        let Some(since) = race.and_then(Race::under_way) else {
+            return false;
+        };
+        self.phase = Phase::Connecting { since };
+        self.effects.push_back(Effect::Replace);
+        true
     }
 
     /// Whether another credential was assigned since the last attempt.
@@ -345,13 +370,18 @@ impl MediaLink {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Down => None,
-            Phase::Waiting { until } => Some(*until),
+            Phase::Waiting { until } => Some(self.not_before(*until)),
             Phase::Connecting { since } => Some(*since + CONNECT_TIMEOUT),
             Phase::Up { heard, pinged, .. } => {
                 let next = (*pinged + PING_EVERY).min(*heard + DEAD_AFTER);
                 Some(self.race_at().map_or(next, |at| next.min(at)))
             }
         }
+    }
+
+    /// What is due at `at` waits where the controller is silent.
+    fn not_before(&self, at: Duration) -> Duration {
+        self.held_until.map_or(at, |until| until.max(at))
     }
 
     /// When another connection is to be opened beside a silent one.
@@ -361,20 +391,22 @@ impl MediaLink {
         };
         // A token opens one session, and this one has it.
         let target = self.target.as_ref().filter(|target| target.reusable);
-        let at = match *racing {
-            None => *heard + RACE_AFTER,
-            Some(Race::Opening(since)) => since + RACE_AGAIN,
-            Some(Race::Standing(since)) => since + HANDICAP,
-            Some(Race::Won) => return None,
+        let at = match racing {
+            Some(race) => race.at()?,
+            None => {
+                let silent = (*heard + RACE_AFTER).max(self.released + HEARD_NEXT);
+                self.not_before(silent)
+            }
         };
         target.map(|_| at)
     }
 
     pub(crate) fn tick(&mut self, now: Duration) {
         let races = self.race_at().is_some_and(|at| now >= at);
+        let may_try = self.held_until.is_none_or(|until| now >= until);
         match &mut self.phase {
             Phase::Down => {}
-            Phase::Waiting { until } if now >= *until => self.connect(now),
+            Phase::Waiting { until } if may_try && now >= *until => self.connect(now),
             Phase::Waiting { .. } => {}
             Phase::Connecting { since } => {
                 if now >= *since + CONNECT_TIMEOUT {
@@ -390,20 +422,17 @@ impl MediaLink {
                 if now >= *heard + DEAD_AFTER {
                     return self.lost(now);
                 }
-                let stands = matches!(racing, Some(Race::Standing(_)));
                 if races {
-                    *racing = Some(match stands {
-                        true => Race::Won,
-                        false => Race::Opening(now),
-                    });
+                    *racing = Some(racing.map_or(Race::Opening(now), |race| race.turn(now)));
                 }
+                let won = *racing == Some(Race::Won);
                 if now >= *pinged + PING_EVERY {
                     *pinged = now;
                     let sent_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
                     let ping = message(client_control::Body::Ping(Ping { sent_us }));
                     self.effects.push_back(Effect::WriteControl(ping));
                 }
-                match (races, stands) {
+                match (races, won) {
                     (false, _) => {}
                     (true, true) => self.effects.push_back(Effect::Replace),
                     (true, false) => self.open(now, true),
@@ -413,6 +442,9 @@ impl MediaLink {
     }
 
     fn lost(&mut self, now: Duration) {
+        if self.fall_back(Code::ConnectionLost) {
+            return;
+        }
         self.effects.push_back(Effect::Close(Code::ConnectionLost));
         self.down(now, Code::ConnectionLost);
     }
@@ -474,127 +506,4 @@ fn message(body: client_control::Body) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn s(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn assignment(url: &str) -> MediaAssignment {
-        MediaAssignment {
-            url: url.to_owned(),
-            ..MediaAssignment::default()
-        }
-    }
-
-    /// A link to `a`, whose path is believed to carry 2 Mbit/s.
-    fn link() -> MediaLink {
-        let mut link = MediaLink::new(String::new());
-        link.assigned(s(0), &assignment("https://a/v1/media"));
-        link.up(s(0));
-        let allocation = Allocation {
-            estimate_bps: 2_000_000,
-            shares: Vec::new(),
-        };
-        let body = Some(server_control::Body::Allocation(allocation));
-        let said = framing::encode(&darktower_wire::media_control::ServerControl { body });
-        link.control(s(1), &said).unwrap();
-        link
-    }
-
-    fn next_url(link: &mut MediaLink) -> String {
-        loop {
-            match link.effect() {
-                Some(Effect::Connect { url, .. }) => return url.0,
-                Some(_) => {}
-                None => panic!("it does not connect"),
-            }
-        }
-    }
-
-    #[test]
-    fn one_that_is_refused_says_why_waits_longer_each_time_and_gets_in_by_itself() {
-        let mut link = link();
-        let (mut now, mut waits) = (s(2), Vec::new());
-        for _ in 0..5 {
-            link.down(now, Code::Overloaded);
-            assert_eq!(link.refused(), Some(Code::Overloaded));
-            let again = link.deadline().unwrap();
-            waits.push(again - now);
-            now = again;
-            link.tick(now);
-            // A session opens to be told why it is closed.
-            link.up(now);
-            assert_eq!(link.state(), LinkState::Connecting);
-        }
-        assert!(waits.is_sorted() && waits[4] > s(4), "{waits:?}");
-        link.control(now, &welcome()).unwrap();
-        assert_eq!((link.state(), link.refused()), (LinkState::Up, None));
-        link.down(now, Code::Overloaded);
-        assert_eq!(link.deadline(), Some(now), "the first time again");
-        link.assigned(now, &assignment("https://b/v1/media"));
-        assert_eq!(link.refused(), None, "another handler has not said so");
-    }
-
-    fn welcome() -> Bytes {
-        let body = Some(server_control::Body::Welcome(Default::default()));
-        framing::encode(&darktower_wire::media_control::ServerControl { body })
-    }
-
-    #[test]
-    fn another_handler_is_told_what_the_path_carried() {
-        let mut link = link();
-        next_url(&mut link);
-        link.assigned(s(2), &assignment("https://b/v1/media"));
-        assert!(next_url(&mut link).ends_with("&carried_bps=2000000"));
-        link.up(s(2));
-        link.down(s(3), Code::ConnectionLost);
-        link.tick(s(4));
-        assert!(
-            !next_url(&mut link).contains("carried"),
-            "the network may be another"
-        );
-    }
-
-    /// Ticks at each deadline up to `until`; what was wanted meanwhile, but for pings.
-    fn run(link: &mut MediaLink, until: Duration) -> Vec<Effect> {
-        let mut wanted = Vec::new();
-        while let Some(at) = link.deadline().filter(|at| *at <= until) {
-            link.tick(at);
-            wanted.extend(std::iter::from_fn(|| link.effect()));
-        }
-        wanted.retain(|effect| !matches!(effect, Effect::WriteControl(_) | Effect::OpenControl(_)));
-        wanted
-    }
-
-    #[test]
-    fn beside_a_silent_link_another_is_opened_and_the_first_that_speaks_stays() {
-        let is_beside = |effect: &Effect| matches!(effect, Effect::Connect { beside: true, .. });
-        let mut link = link();
-        run(&mut link, s(1));
-        let wanted = run(&mut link, s(9));
-        assert!(wanted.iter().all(is_beside), "{wanted:?}");
-        assert_eq!(wanted.len(), 3, "{wanted:?}");
-        assert_eq!(link.state(), LinkState::Connecting);
-        link.heard(s(10));
-        assert_eq!(link.effect(), Some(Effect::Keep));
-        assert_eq!(link.state(), LinkState::Up);
-
-        assert!(run(&mut link, s(14)).iter().all(is_beside));
-        link.beside(s(14));
-        assert_eq!(run(&mut link, s(15)), [Effect::Replace]);
-        link.up(s(15));
-        assert_eq!(link.state(), LinkState::Up);
-        let wanted = run(&mut link, s(25));
-        assert!(wanted.contains(&Effect::Close(Code::ConnectionLost)));
-    }
-
-    #[test]
-    fn what_a_path_carried_long_ago_is_not_said() {
-        let mut link = link();
-        next_url(&mut link);
-        link.assigned(s(12), &assignment("https://b/v1/media"));
-        assert!(!next_url(&mut link).contains("carried"));
-    }
-}
+mod tests;

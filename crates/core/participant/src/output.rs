@@ -40,7 +40,8 @@ pub enum Output {
         /// Of which link.
         link: Link,
     },
-    /// Give up the connection that stands for the one beside it; answer by `LinkUp`.
+    /// Give up the connection that stands for the one beside it, which may still be opened; answer by `LinkUp` or
+    /// `LinkDown`.
     Replace {
         /// Of which link.
         link: Link,

@@ -41,6 +41,7 @@ pub(super) struct Person {
     conns: [Option<(Conn, Place)>; 2],
     /// Those that are being opened beside silent ones.
     besides: [Option<(Conn, Place)>; 2],
+    beside_stands: [bool; 2],
     next_conn: Conn,
     lookup_at: Option<Duration>,
     lookup: u64,
@@ -68,6 +69,7 @@ impl Person {
             phase: Phase::Idle,
             conns: [None; 2],
             besides: [None; 2],
+            beside_stands: [false; 2],
             next_conn: u64::from(n) << 32,
             lookup_at: None,
             lookup: 0,
@@ -194,6 +196,7 @@ impl Person {
             Message::Up(conn) => {
                 let is_it = |link: &Link| matches!(self.besides[index(*link)], Some((beside, _)) if beside == conn);
                 if let Some(link) = [Link::Signal, Link::Media].into_iter().find(is_it) {
+                    self.beside_stands[index(link)] = true;
                     return self.input(now, Input::Beside(link), out);
                 }
                 if let Some(link) = self.link_of(conn) {
@@ -327,6 +330,7 @@ impl Person {
                 };
                 self.next_conn += 1;
                 let conn = self.next_conn;
+                self.beside_stands[index(link)] = false;
                 let conns = match beside {
                     true => &mut self.besides,
                     false => &mut self.conns,
@@ -346,8 +350,10 @@ impl Person {
             Output::Replace { link } => {
                 self.hang_up(link, out);
                 self.conns[index(link)] = self.besides[index(link)].take();
-                let max_datagram = 1200;
-                self.input(now, Input::LinkUp { link, max_datagram }, out);
+                if self.beside_stands[index(link)] {
+                    let max_datagram = 1200;
+                    self.input(now, Input::LinkUp { link, max_datagram }, out);
+                }
             }
             Output::Close { link, .. } => {
                 self.keep(link, out);

@@ -27,7 +27,7 @@ export interface Effects {
   connect(link: LinkId, beside: boolean, url: string, certificateHashes: Uint8Array<ArrayBuffer>[]): void;
   /** Give up the one beside the link that stands. */
   keep(link: LinkId): void;
-  /** Give up the link that stands for the one beside it. */
+  /** Give up the link that stands for the one beside it, which may still be opened. */
   replace(link: LinkId): void;
   close(link: LinkId, code: number, reason: string): void;
   openUni(link: LinkId, stream: number, priority: number): void;

@@ -30,6 +30,7 @@ export class Link {
   readonly #outgoing = new Map<number, Outgoing>();
   readonly #incoming = new Map<number, ReadableStreamDefaultReader<Uint8Array>>();
   #nextIncoming = 1;
+  #stands = false;
   #over = false;
 
   constructor(id: LinkId, url: string, certificateHashes: Uint8Array<ArrayBuffer>[], arrivals: Arrivals) {
@@ -52,22 +53,26 @@ export class Link {
     void this.#live();
   }
 
+  /** Whether it is open, which `linkUp` has told. */
+  get stands(): boolean {
+    return this.#stands;
+  }
+
   /** The largest datagram it takes, once it stands. */
   get maxDatagram(): number {
     return this.#session.datagrams.maxDatagramSize;
   }
 
   async #live(): Promise<void> {
-    let ready = false;
     this.#session.ready.then(() => {
-      ready = true;
+      this.#stands = true;
       if (!this.#over) this.#arrivals.linkUp(this.#id, this.maxDatagram);
     }, ignoredBecauseTheSessionTells);
     try {
       const info = await this.#session.closed;
       this.#down(info.closeCode ?? 0);
     } catch {
-      this.#down(ready ? codes.connectionLost : codes.connectFailed);
+      this.#down(this.#stands ? codes.connectionLost : codes.connectFailed);
     }
   }
 

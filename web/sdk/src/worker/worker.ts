@@ -3,6 +3,7 @@
  * sessions, every encoder and decoder live here and nowhere else.
  */
 import { Core, type Effects, type LinkId, MEDIA, SIGNAL } from "./core.ts";
+import { code as codes } from "../error.ts";
 import { Link } from "./links.ts";
 import { Media } from "./media.ts";
 import type { Mark, ToPage, ToWorker } from "../messages.ts";
@@ -78,12 +79,12 @@ const effects: Effects = {
   },
   replace(id) {
     const link = besides.get(id);
-    if (link === undefined) return;
     besides.delete(id);
     links.get(id)?.close(0, "");
-    links.set(id, link);
     // The core is in the middle of saying what it wants.
-    queueMicrotask(() => links.get(id) === link && core?.linkUp(id, link.maxDatagram));
+    if (link === undefined) return queueMicrotask(() => core?.linkDown(id, codes.connectFailed));
+    links.set(id, link);
+    if (link.stands) queueMicrotask(() => links.get(id) === link && core?.linkUp(id, link.maxDatagram));
   },
   close(link, code, reason) {
     effects.keep(link);

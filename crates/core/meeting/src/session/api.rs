@@ -164,7 +164,8 @@ pub enum Output {
     },
     /// Give up the connection beside the one that stands.
     Keep,
-    /// Give up the one that stands for the one beside it. Answer with [`Input::Connected`].
+    /// Give up the one that stands for the one beside it, which may still be opened. Answer with [`Input::Connected`] or
+    /// [`Input::Disconnected`].
     Replace,
     /// Close the connection (or stop connecting). Answer with nothing.
     Disconnect {

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::Race;
 use super::api::{Config, Link};
 
 /// Round trips a ping and its answer have besides `peer_gone_after`: what is lost is
@@ -14,10 +15,6 @@ const PATH_FRESH: Duration = Duration::from_millis(250);
 /// After an outage of both the other way may only be back first: the peer gets the time
 /// of four pings.
 const RESUMED: Duration = Duration::from_secs(1);
-
-/// What a silent connection has left once another stands beside it: a ping that just missed the network's return is
-/// followed by the next, and what was lost before it has to be sent again.
-const HANDICAP: Duration = Duration::from_millis(400);
 
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +39,6 @@ struct Pulse {
     path_heard: Duration,
     path_since: Duration,
     racing: Option<Race>,
-}
-
-/// Another connection beside a silent one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Race {
-    /// Being opened since.
-    Opening(Duration),
-    /// Stands since.
-    Standing(Duration),
-    /// It takes the place of the silent one.
-    Won,
 }
 
 /// What the connection needs now.
@@ -152,10 +138,11 @@ impl Connection {
 
     /// The connection beside this one stands.
     pub(super) fn beside(&mut self, now: Duration) {
-        if let Stage::Up(pulse) = &mut self.stage
-            && matches!(pulse.racing, Some(Race::Opening(_)))
+        if let Stage::Up(Pulse {
+            racing: Some(race), ..
+        }) = &mut self.stage
         {
-            pulse.racing = Some(Race::Standing(now));
+            race.stands(now);
         }
     }
 
@@ -181,6 +168,20 @@ impl Connection {
             }
             pulse.path_heard = pulse.path_heard.max(at);
         }
+    }
+
+    /// The connection is over. Whether the one that is opened beside it is the attempt at the next.
+    pub(super) fn fall_back(&mut self) -> bool {
+        let race = match self.stage {
+            Stage::Up(pulse) => pulse.racing,
+            _ => None,
+        };
+        let Some(since) = race.and_then(Race::under_way) else {
+            return false;
+        };
+        self.patience = Race::ATTEMPT;
+        self.stage = Stage::Connecting(since);
+        true
     }
 
     /// The connection, or the attempt at one, is over: wait and try again.
@@ -211,7 +212,6 @@ impl Connection {
         if self.deadline(config)? > now {
             return None;
         }
-        let patience = self.patience;
         match &mut self.stage {
             Stage::Idle => None,
             Stage::Waiting(_) => {
@@ -220,13 +220,13 @@ impl Connection {
             }
             Stage::Connecting(_) => Some(Need::Lost),
             Stage::Up(pulse) if pulse.is_dead(now, config) => Some(Need::Lost),
-            Stage::Up(pulse) if pulse.race_at(config, patience).is_some_and(|at| now >= at) => {
-                let (race, need) = match pulse.racing {
-                    Some(Race::Standing(_)) => (Race::Won, Need::Replace),
-                    _ => (Race::Opening(now), Need::Race),
-                };
+            Stage::Up(pulse) if pulse.race_at(config).is_some_and(|at| now >= at) => {
+                let race = pulse.racing.map_or(Race::Opening(now), |it| it.turn(now));
                 pulse.racing = Some(race);
-                Some(need)
+                Some(match race {
+                    Race::Won => Need::Replace,
+                    _ => Need::Race,
+                })
             }
             Stage::Up(pulse) => {
                 // As exact as the ping says it, so that the answer compares.
@@ -251,10 +251,7 @@ impl Connection {
             Stage::Up(pulse) => {
                 let ping = pulse.next_ping(config);
                 let dead = pulse.dead_at(config).into_iter();
-                let others = [
-                    pulse.peer_gone_at(config),
-                    pulse.race_at(config, self.patience),
-                ];
+                let others = [pulse.peer_gone_at(config), pulse.race_at(config)];
                 dead.chain(others.into_iter().flatten()).chain([ping]).min()
             }
         }
@@ -289,11 +286,9 @@ impl Pulse {
 
     /// When another connection is to be opened beside it, or to take its place: the network may be back later and this
     /// one live, or the peer be gone for good.
-    fn race_at(&self, config: &Config, patience: Duration) -> Option<Duration> {
+    fn race_at(&self, config: &Config) -> Option<Duration> {
         match self.racing {
-            Some(Race::Opening(since)) => Some(since + patience),
-            Some(Race::Standing(since)) => Some(since + HANDICAP),
-            Some(Race::Won) => None,
+            Some(race) => race.at(),
             None => self.silent_for(config.race_after, config),
         }
     }

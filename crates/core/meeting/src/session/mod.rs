@@ -6,6 +6,7 @@ mod doors;
 mod farewell;
 mod held;
 mod inbox;
+mod race;
 mod token;
 
 use core::time::Duration;
@@ -24,6 +25,7 @@ use connection::{Connection, Need};
 use doors::Doors;
 use farewell::Farewell;
 use held::Held;
+pub use race::Race;
 
 use crate::fingerprint;
 
@@ -369,10 +371,11 @@ impl Session {
         }
     }
 
-    /// The connection is gone; come back.
-    fn lost(&mut self, now: Duration) {
+    /// The connection is gone; come back. Whether the one beside it takes its place.
+    fn lost(&mut self, now: Duration) -> bool {
         if self.state.phase.is_final() {
-            return self.unheard(now, None);
+            self.unheard(now, None);
+            return false;
         }
         self.asked.retain(|_, asked| asked.again.is_some());
         if self.state.phase == Phase::Joined {
@@ -386,10 +389,15 @@ impl Session {
                 _ => Some(now + self.config.patience),
             };
         }
+        if self.may_race() && self.connection.fall_back() {
+            self.outputs.push_back(Output::Replace);
+            return true;
+        }
         if !self.is_spent && self.doors.are_all_shut() {
             self.outputs.push_back(Output::LookUp);
         }
         self.connection.lost(now, &self.config);
+        false
     }
 
     /// The API named a controller: the next attempt goes there, at once.
@@ -447,8 +455,7 @@ impl Session {
                     self.connection.lost(now, &self.config);
                 }
                 Need::Connect => self.try_next_door(false),
-                // A token opens one session at a controller, and this one has it.
-                Need::Race if !self.has_seat() && !self.doors.is_choice() => {}
+                Need::Race if !self.may_race() => {}
                 Need::Race => {
                     if !self.has_seat() {
                         self.doors.leave_here();
@@ -466,20 +473,25 @@ impl Session {
                     if self.connection.is_peer_gone(now, &self.config) {
                         self.doors.leave_here();
                     }
-                    self.disconnect(Code::ConnectionLost);
-                    self.lost(now);
+                    if !self.lost(now) {
+                        self.disconnect(Code::ConnectionLost);
+                    }
                 }
             }
         }
         self.state.link = self.connection.link(now, &self.config);
     }
 
+    /// A token opens one session at a controller, and the one that stands has it.
+    fn may_race(&self) -> bool {
+        self.has_seat() || self.doors.is_choice() && !self.is_spent
+    }
+
     fn try_next_door(&mut self, beside: bool) {
-        self.connection
-            .allow(match beside || self.doors.is_choice() {
-                true => self.config.connect_timeout_choice,
-                false => self.config.connect_timeout,
-            });
+        self.connection.allow(match self.doors.is_choice() {
+            true => self.config.connect_timeout_choice,
+            false => self.config.connect_timeout,
+        });
         let to = self.doors.next();
         let farewell = self.farewell.as_ref().map(|it| it.resume.clone());
         let resume = farewell.or_else(|| self.state.resume_token.clone());

@@ -160,6 +160,25 @@ fn an_outage_of_eight_seconds_keeps_the_connection() {
     assert_eq!(world.ends[0].doors[before..], [""]);
 }
 
+/// Chromium ends a connection after some seven seconds of silence.
+#[test]
+fn where_a_silent_connection_ends_the_one_beside_it_goes_on() {
+    let mut world = with_others(1);
+    let live = world.ends[0].live.unwrap();
+    world.ends[0].cut = true;
+    world.run(ms(7000));
+    let (beside, tried) = (world.ends[0].beside, world.ends[0].doors.len());
+    world.break_link(0);
+    assert_eq!((world.ends[0].live, world.ends[0].beside), (beside, None));
+    assert_ne!(beside, Some(live));
+    assert_eq!(world.ends[0].doors.len(), tried, "nothing else is opened");
+    assert_eq!(world.phase(0), Phase::Reconnecting);
+    world.ends[0].cut = false;
+    world.until(|world| world.phase(0) == Phase::Joined);
+    world.run(ms(1500));
+    world.assert_settled();
+}
+
 #[test]
 fn where_the_peer_is_gone_the_connection_beside_it_wins() {
     let mut world = with_others(2);

@@ -40,6 +40,7 @@ pub(crate) struct End {
     pub(crate) live: Option<SessionId>,
     /// Being opened beside it.
     pub(crate) beside: Option<SessionId>,
+    beside_stands: bool,
     up: VecDeque<(Duration, SessionId, Up)>,
     down: VecDeque<(Duration, SessionId, Down)>,
     pub(crate) refused: Vec<(What, Code)>,
@@ -134,6 +135,7 @@ impl World {
             owner: Owner::new(id),
             live: None,
             beside: None,
+            beside_stands: false,
             up: VecDeque::new(),
             down: VecDeque::new(),
             refused: Vec::new(),
@@ -298,7 +300,10 @@ impl World {
         }
         if one.beside == Some(session) {
             return match down {
-                Down::Connected => self.say(end, session::Input::Beside),
+                Down::Connected => {
+                    self.ends[end].beside_stands = true;
+                    self.say(end, session::Input::Beside);
+                }
                 Down::Closed(_) => self.ends[end].beside = None,
                 Down::Message(_) => {}
             };
@@ -335,6 +340,7 @@ impl World {
                     let session = SessionId(self.next_session);
                     self.next_session += 1;
                     let end = &mut self.ends[n];
+                    end.beside_stands = false;
                     match beside {
                         true => end.beside = Some(session),
                         false => end.live = Some(session),
@@ -376,7 +382,9 @@ impl World {
                     self.hang_up(n);
                     let end = &mut self.ends[n];
                     end.live = end.beside.take();
-                    self.say(n, session::Input::Connected);
+                    if std::mem::take(&mut end.beside_stands) {
+                        self.say(n, session::Input::Connected);
+                    }
                 }
                 session::Output::Disconnect { .. } => self.hang_up(n),
                 session::Output::Send(message) => {

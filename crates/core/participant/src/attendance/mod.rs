@@ -264,6 +264,12 @@ impl Attendance {
                 self.subscribed(now, subscriber::Input::DecoderFailed(track));
             }
         }
+        let controller = self.session.state().link;
+        let silent = matches!(
+            controller,
+            session::Link::Suspicious | session::Link::Connecting
+        );
+        self.media.controller_silent(now, silent);
         self.drain_media(now);
     }
 
@@ -402,10 +408,6 @@ impl Attendance {
                 self.tell(now, wall, Told::Connected);
             }
             Link::Media => {
-                if self.media.is_up() {
-                    // This one takes the place of one that is silent.
-                    self.media_gone(now);
-                }
                 self.media.up(now);
                 self.drain_media(now);
                 self.publish(now, publisher::Input::Connected { max_datagram });

@@ -126,7 +126,10 @@ impl Attendance {
                     });
                 }
                 Effect::Keep => self.outputs.push_back(Output::Keep { link }),
-                Effect::Replace => self.outputs.push_back(Output::Replace { link }),
+                Effect::Replace => {
+                    self.outputs.push_back(Output::Replace { link });
+                    self.media_gone(now);
+                }
                 Effect::Close(code) => {
                     self.outputs.push_back(Output::Close { link, code });
                     self.media_gone(now);
