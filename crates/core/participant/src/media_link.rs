@@ -464,9 +464,13 @@ impl MediaLink {
             url.push_str(&self.traceparent);
         }
         if let Some((bps, heard)) = self.carried
-            && self.moved
             && now <= heard + CARRIED_HOLDS
         {
+            let bps = match self.moved {
+                true => bps,
+                // The network may be another.
+                false => bps / 4 * 3,
+            };
             url.push_str(&format!("&carried_bps={bps}"));
         }
         if beside {
