@@ -173,10 +173,13 @@ impl<'a> Plan<'a> {
         let is_first = entry.is_new && next == 0;
         let mut needed = price.saturating_add(keep);
         if entry.current.is_none_or(|current| next > current) && !is_first {
-            if !entry.may_rise {
-                return false;
-            }
-            needed = needed.saturating_add(self.spare);
+            let free = match entry.may_rise {
+                true => self.spare,
+                // Given up for a belief that was too low for a moment.
+                false if next == 0 => self.budget / 3,
+                false => return false,
+            };
+            needed = needed.saturating_add(free);
         }
         if needed > room {
             return false;

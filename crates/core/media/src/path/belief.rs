@@ -40,8 +40,9 @@ const STANDING_US: u64 = 70_000;
 const PLATEAU_US: u64 = 300_000;
 
 /// What flowed before a silence may flow after it, and this much (hundredths) has to be believed so that it does: for
-/// less than all of the belief is spent. Where the path has become slower its queue says so within a moment.
-const GOES_ON_PERCENT: u64 = 120;
+/// less than all of the belief is spent, and key frames come first, so that layers seem to take more than before. Where
+/// the path has become slower its queue says so within a moment.
+const GOES_ON_PERCENT: u64 = 150;
 
 /// One step down to what arrives keeps at least this share, and the next comes no sooner.
 const SOFT_PERCENT: u64 = 80;

@@ -365,9 +365,9 @@ impl Path {
         self.set_window(now);
     }
 
-    /// The path is there again after a long silence; half of what it carried is the start.
+    /// The path is there again after a long silence; three quarters of what was believed are the start.
     fn restart(&mut self, now: Micros) {
-        self.belief.restart(50);
+        self.belief.restart(75);
         self.prober.restart();
         self.restarted = now;
         self.drain = 0;

@@ -365,7 +365,11 @@ impl Publisher {
                 began: now,
             };
             if let Some(old) = state.group.replace(group) {
-                self.end(old.stream);
+                match self.uplink.is_silent(now) {
+                    // What of it waits for a path that is gone would go before the newest picture.
+                    true => self.reset(old.stream),
+                    false => self.end(old.stream),
+                }
             }
             let priority = priority(layer, stream);
             self.outputs

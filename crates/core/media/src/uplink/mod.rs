@@ -85,6 +85,7 @@ pub(crate) struct Uplink {
     connected: Micros,
     /// When a report came, or the belief shrank for want of one.
     heard: Option<Micros>,
+    reported: Option<Micros>,
     first_transit_us: Option<i64>,
     last_transit_us: i64,
     /// What all wanted layers would take.
@@ -115,6 +116,7 @@ impl Uplink {
             missing: Meter::default(),
             connected: 0,
             heard: None,
+            reported: None,
             first_transit_us: None,
             last_transit_us: 0,
             wanted: Bitrate::ZERO,
@@ -153,6 +155,7 @@ impl Uplink {
     pub(crate) fn feedback(&mut self, now: Duration, feedback: &Feedback, backlog: u64) {
         let at = micros(now);
         self.heard = Some(at);
+        self.reported = Some(at);
         let span_us = micros(feedback.interval).clamp(1_000, MISSED_US);
         let first = *self.first_transit_us.get_or_insert(feedback.transit_us);
         if self.last_transit_us == 0 {
@@ -220,6 +223,11 @@ impl Uplink {
         let times = (self.belief.bps() / SOUND_PART).checked_div(once);
         let most = times.map_or(MAX_BUNDLE as u64, |times| times.saturating_sub(1).max(1));
         wanted.min(most as usize)
+    }
+
+    /// Reports were missed: what was sent of late may not have arrived.
+    pub(crate) fn is_silent(&self, now: Duration) -> bool {
+        self.reported.is_some_and(|at| micros(now) > at + MISSED_US)
     }
 
     /// Looks at the clock. True where the belief has changed for want of reports, or by the last of them.

@@ -227,6 +227,23 @@ fn down_at_once_and_up_only_after_a_while_with_room_to_spare() {
 }
 
 #[test]
+fn a_picture_that_was_given_up_for_a_moment_comes_back_at_once_where_there_is_plenty() {
+    let mut viewer = Viewer::new();
+    let two = [wish(Class::Visible, SMALL); 2];
+    let script = [
+        (0, 1000, ["0.2", "0.2"]),
+        // After an outage a guess is believed.
+        (100, 100, ["0.0", "-"]),
+        (150, 200, ["0.0", "-"]),
+        (200, 1000, ["0.0", "0.0"]),
+    ];
+    for (at, kbps, gets) in script {
+        let allocation = viewer.run(ms(at), kbps, 0, &two);
+        assert_eq!(short(&allocation), gets, "at {at} ms");
+    }
+}
+
+#[test]
 fn an_estimate_that_sways_does_not_make_a_picture_flicker() {
     let mut viewer = Viewer::new();
     let one = [wish(Class::Active, BIG)];

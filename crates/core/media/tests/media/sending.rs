@@ -1,5 +1,6 @@
 //! The publisher alone: groups, key frames, what is dropped.
 
+use darktower_media::arrivals::Feedback;
 use darktower_media::publisher::{Config, Dropped, Input, Output, Publisher, first_group};
 use darktower_media::{Kind, Shape};
 use darktower_wire::ids::TrackId;
@@ -74,6 +75,18 @@ fn a_group_begins_with_a_key_frame_and_ends_with_the_next() {
         "{next:?}"
     );
     assert!(matches!(next[1], Output::OpenStream { stream: 1, .. }));
+}
+
+#[test]
+fn after_a_silence_what_may_not_have_arrived_is_not_sent_again() {
+    let mut publisher = connected();
+    let is_reset = |output: &Output| matches!(output, Output::Reset { stream: 1, .. });
+    send(&mut publisher, 1, 1, true).unwrap_or_default();
+    publisher.handle(ms(100), Input::Feedback(Feedback::default()));
+    let next = send(&mut publisher, 200, 1, true).unwrap_or_default();
+    assert!(!next.iter().any(is_reset), "{next:?}");
+    let next = send(&mut publisher, 1200, 1, true).unwrap_or_default();
+    assert!(next.iter().any(is_reset), "{next:?}");
 }
 
 #[test]
