@@ -46,8 +46,6 @@ pub(crate) struct Report {
 struct Gap {
     longest_ms: f64,
     lasting_ms: f64,
-    /// As seen from outside the worker that decodes.
-    looked_ms: f64,
 }
 
 impl Onlooker {
@@ -136,17 +134,16 @@ impl Report {
 
     /// What it saw, for whom that was too long.
     pub(crate) fn in_words(&self) -> String {
-        let each = self.gaps.iter().map(|gap| {
-            let (decoded, looked) = (gap.longest_ms, gap.looked_ms);
-            format!("{decoded:.0} ms between two pictures ({looked:.0} from outside the worker)")
-        });
-        let each: Vec<_> = each.collect();
+        let each = self.gaps.iter();
+        let each: Vec<_> = each.map(|gap| format!("{:.0}", gap.longest_ms)).collect();
         let up = match self.least_up_bps {
             Some(bps) => format!("{:.0} kbit/s", bps / 1000.0),
             None => "nothing".to_owned(),
         };
         let (each, late) = (each.join(", "), self.late_ms);
-        format!("{each}; looks up to {late:.0} ms apart, and at least {up} believed of its way up")
+        format!(
+            "{each} ms between two pictures; looks up to {late:.0} ms apart, and at least {up} believed of its way up"
+        )
     }
 
     /// Of how many it sees pictures.

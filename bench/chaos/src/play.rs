@@ -256,12 +256,14 @@ pub(crate) async fn look_at(
             row.name
         ));
     }
-    let seen = meeting.people.iter().filter_map(Person::gap_apart).max();
+    let apart = meeting.people.iter().filter_map(Person::gap_apart);
+    let apart: Vec<_> = apart.collect();
+    let seen = apart.iter().copied().max();
     let gap = report.longest().max(seen.unwrap_or(Duration::MAX));
     if gap > row.at_browser() {
         let there = report.in_words();
         let who = format!("{}: the browser", row.name);
-        let slow = format!("{who} was not seen for {seen:?}; it had {there}");
+        let slow = format!("{who} was not seen for {apart:?} by the others; it had {there}");
         outcome.slow.push(slow);
     }
     outcome.browser.push(gap);

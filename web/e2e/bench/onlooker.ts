@@ -15,11 +15,6 @@ interface Flow {
   decoded: number;
   at: number;
   longest: number;
-  /** Gaps of more than 200 ms as the page's worker counts them, all together, and as they were at the reset. */
-  frozen: number;
-  before: number;
-  /** The worker began to count anew since: what lay between is not in it. */
-  anew: boolean;
 }
 
 interface Onlooker {
@@ -30,8 +25,8 @@ interface Onlooker {
 /** Runs inside the page: looks again and again whether pictures of everybody were decoded. */
 function install(): void {
   const LOOK_MS = 20;
-  const FREEZE_MS = 200;
-  /** The longest time between two looks. */
+  /** When it last looked, and the longest time between two looks. */
+  let looked = performance.now();
   let latest = 0;
   /** The least that was believed of the way up, bit/s. */
   let leastUp = Infinity;
@@ -45,46 +40,35 @@ function install(): void {
       const ids = tracks.map((track) => track.id);
       const seen = received.filter(({ kind, track }) => kind === "video" && ids.includes(track));
       const decoded = seen.reduce((sum, one) => sum + one.decoded, 0);
-      const frozen = seen.reduce((sum, one) => sum + (one.video?.frozenMs ?? 0), 0);
       const flow = flows.get(id);
       if (me || (flow === undefined && decoded === 0)) continue;
-      if (flow === undefined) {
-        flows.set(id, { decoded, at: now, longest: 0, frozen, before: frozen, anew: false });
-      } else if (flow.decoded !== decoded) {
-        const longest = Math.max(flow.longest, now - flow.at);
-        const anew = flow.anew || decoded < flow.decoded;
-        flows.set(id, { decoded, at: now, longest, frozen, before: flow.before, anew });
-      }
+      if (flow?.decoded === decoded) continue;
+      // By the last look nothing had come: what it did not look at since is no gap.
+      const longest = flow === undefined ? 0 : Math.max(flow.longest, looked - flow.at);
+      flows.set(id, { decoded, at: now, longest });
     }
+    latest = Math.max(latest, now - looked);
+    looked = now;
   }
 
   async function watch(): Promise<never> {
-    for (let last = performance.now(); ;) {
+    for (;;) {
       await look();
-      latest = Math.max(latest, performance.now() - last);
-      last = performance.now();
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
   }
 
   const watching: Onlooker = {
     reset: () => {
-      for (const flow of flows.values()) {
-        flow.longest = 0;
-        flow.before = flow.frozen;
-        flow.anew = false;
-      }
+      for (const flow of flows.values()) flow.longest = 0;
       latest = 0;
       leastUp = Infinity;
     },
     report: () => {
       const now = performance.now();
       const { phase, participants } = globalThis.darktower.snapshot;
-      // Where it was this that did not look, the worker has counted all the same.
-      const counted = (flow: Flow) => (flow.anew ? Infinity : Math.max(FREEZE_MS, flow.frozen - flow.before));
       const gaps = [...flows.values()].map((flow) => ({
-        longest_ms: Math.max(Math.min(flow.longest, counted(flow)), now - flow.at),
-        looked_ms: flow.longest,
+        longest_ms: Math.max(flow.longest, now - flow.at),
         lasting_ms: now - flow.at,
       }));
       return {
