@@ -289,7 +289,13 @@ impl Pulse {
     fn race_at(&self, config: &Config) -> Option<Duration> {
         match self.racing {
             Some(race) => race.at(),
-            None => self.silent_for(config.race_after, config),
+            None => {
+                // The peer's last word may be a ping older than the silence is.
+                let heard = self.path_heard.min(self.heard + config.ping_every);
+                let silent = heard + config.race_after;
+                self.silent_for(config.race_after, config)
+                    .map(|at| at.max(silent))
+            }
         }
     }
 

@@ -16,7 +16,7 @@ pub enum Race {
 impl Race {
     /// How long one attempt may take: its packets come ever more rarely, too. Chromium makes a page that lets handshakes
     /// fail wait the longer before each new one (ten in five minutes: 5 s), so they come no more often than this.
-    pub const ATTEMPT: Duration = Duration::from_secs(3);
+    pub const ATTEMPT: Duration = Duration::from_millis(3200);
 
     /// What the silent one has left once another stands beside it: a ping that just missed the network's return is
     /// followed by the next, and what was lost before it has to be sent again.
