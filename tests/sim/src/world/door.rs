@@ -52,7 +52,7 @@ impl World {
 
     pub(super) fn media_seat(&self, url: &str) -> Option<ParticipantId> {
         let (_, query) = url.split_once('?')?;
-        match query.split_once('=')? {
+        match query.split('&').next()?.split_once('=')? {
             ("token", id) => id.parse().ok(),
             ("ticket", ticket) => self.handler.seat_of(&URL_SAFE_NO_PAD.decode(ticket).ok()?),
             _ => None,
