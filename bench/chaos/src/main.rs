@@ -14,6 +14,7 @@ mod crowded;
 mod devices;
 mod front;
 mod gaps;
+mod held;
 mod many;
 mod onlooker;
 mod play;

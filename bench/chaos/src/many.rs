@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::Arguments;
 use crate::crowd::{Crowd, Person};
 use crate::devices::Devices;
+use crate::held::{forget_peak, peak, resident};
 use crate::play::{FLOWS, FLOWS_BY, Outcome, QUIET, until};
 use crate::rows::Row;
 use crate::system::System;
@@ -18,6 +19,10 @@ const MEETINGS: usize = 50;
 const PEOPLE: usize = 10;
 /// 99 of 100 are in their meetings again by then.
 const NEARLY_ALL: Duration = Duration::from_secs(5);
+
+/// Where they come to, a controller's queues are bounded: for each of them it holds no more than this at any time, beside
+/// what it held before.
+const EACH: f64 = 128.0 * 1024.0;
 
 /// Plays it, each time with meetings of its own.
 pub(crate) async fn row(
@@ -39,6 +44,11 @@ pub(crate) async fn row(
         let before: Vec<_> = crowd.people().map(Person::identity).collect();
         crowd.people().for_each(Person::reset);
         let addr = system.controllers.first().map(|node| node.addr);
+        let mut held = 0.0;
+        for node in system.controllers.iter().skip(1) {
+            forget_peak(&node.process)?;
+            held += resident(&node.process)?;
+        }
         let began = Instant::now();
         let struck = system.strike(row.victim, row.blow, addr).await?;
         let are_back = || crowd.people().all(|person| person.back().is_some());
@@ -58,6 +68,16 @@ pub(crate) async fn row(
             }
             let gaps = person.gaps().into_iter();
             outcome.gap = gaps.fold(outcome.gap, Duration::max);
+        }
+        let peaks = system.controllers.iter().map(|node| peak(&node.process));
+        let peaks: f64 = peaks.sum::<anyhow::Result<_>>()?;
+        let each = (peaks - held) / (MEETINGS * PEOPLE) as f64;
+        outcome.told.push(format!(
+            "controllers held at most {:.0} KiB more for each",
+            each / 1024.0
+        ));
+        if each > EACH {
+            outcome.note(format!("{}: controllers held too much", row.name));
         }
         block_in_place(|| system.mend(struck))?;
         crowd.leave().await?;

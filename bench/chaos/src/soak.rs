@@ -11,6 +11,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::Arguments;
 use crate::crowd::{Crowd, Person};
+use crate::held::resident;
 use crate::play::{FLOWS, Outcome, look_at};
 use crate::rows::{Blow, Row, Victim};
 use crate::system::{Node, System};
@@ -174,17 +175,13 @@ fn look(system: &System, began: Instant, lives: &mut BTreeMap<u32, Life>) -> any
     for (name, victim) in kinds {
         for Node { process, .. } in system.nodes(victim) {
             let id = process.id();
-            let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-            let kilobytes = line.and_then(|line| line.split_whitespace().next());
-            let kilobytes: f64 = kilobytes.context("no VmRSS")?.parse()?;
+            let memory = resident(process)?;
             let descriptors = std::fs::read_dir(format!("/proc/{id}/fd"))?.count();
             let life = lives.entry(id).or_insert_with(|| Life {
                 name,
                 looks: Vec::new(),
             });
-            life.looks
-                .push((at, kilobytes * 1024.0, descriptors as f64));
+            life.looks.push((at, memory, descriptors as f64));
         }
     }
     Ok(())
