@@ -17,6 +17,14 @@ use crate::path::{Lowest, micros};
 /// How often a publisher is told, while something arrives.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// What is so much later than the fastest of late is not on time.
+const LATE_US: i64 = 50_000;
+
+/// After so long without anything the path was gone: what was sent before it was back has waited for that, and says
+/// nothing of a queue. Sound comes each 20 ms, pictures each 33; a path that has become so slow that they do not is back
+/// once, and then all that comes is late.
+const GONE: Duration = Duration::from_millis(250);
+
 /// After so long without anything it starts afresh: it says nothing of the pause.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -95,6 +103,8 @@ struct Track {
     frames: u64,
     /// Bit n: the datagram in which `newest - n` was new has come.
     datagrams: u64,
+    /// When the last came.
+    last: Duration,
 }
 
 /// One publisher's arrivals.
@@ -107,6 +117,9 @@ pub struct Arrivals {
     empty: bool,
     transit_us: Option<i64>,
     lowest: Lowest,
+    /// When the path was last back, and whether anything was on time since.
+    back: Duration,
+    on_time: bool,
     sums: Feedback,
     tracks: BTreeMap<TrackId, Track>,
 }
@@ -126,6 +139,8 @@ impl Arrivals {
             empty: true,
             transit_us: None,
             lowest: Lowest::new(LOWEST_US),
+            back: Duration::ZERO,
+            on_time: false,
             sums: Feedback::default(),
             tracks: BTreeMap::new(),
         }
@@ -158,7 +173,12 @@ impl Arrivals {
             // What was before the first is not missing.
             frames: u64::MAX - 1,
             datagrams: u64::MAX,
+            last: now,
         });
+        if core::mem::replace(&mut track.last, now) < self.back && number > track.newest {
+            // What an outage took is no loss of the kind that goes on.
+            track.begin(number);
+        }
         track.advance(number, &mut self.sums);
         for frame in frames.iter().filter(|frame| frame.header.track == id) {
             let behind = track.newest.saturating_sub(frame.header.frame);
@@ -183,16 +203,15 @@ impl Arrivals {
         }
         self.began = Some(now);
         self.empty = true;
-        // Padding alone has no time of capture. What came last may have waited out an outage.
+        // Padding alone has no time of capture.
         let transit = self.transit_us.take();
         if let Some(transit) = transit {
             let ordered = transit.cast_unsigned() ^ SIGN;
             self.lowest.observe(micros(now), ordered);
         }
-        let lowest = self.lowest.get().map(|low| (low ^ SIGN).cast_signed());
         Some(Feedback {
             interval,
-            transit_us: transit.or(lowest).unwrap_or(0),
+            transit_us: transit.or(self.lowest_us()).unwrap_or(0),
             ..core::mem::take(&mut self.sums)
         })
     }
@@ -203,9 +222,17 @@ impl Arrivals {
         Some(began + INTERVAL)
     }
 
+    /// The smallest transit of late, of the intervals that were told.
+    fn lowest_us(&self) -> Option<i64> {
+        self.lowest.get().map(|low| (low ^ SIGN).cast_signed())
+    }
+
     fn arrived(&mut self, now: Duration, bytes: usize) {
         if self.began.is_none() || now >= self.last + IDLE {
             self.began = Some(now);
+        }
+        if now >= self.last + GONE && core::mem::take(&mut self.on_time) {
+            self.back = now;
         }
         self.last = now;
         self.empty = false;
@@ -216,11 +243,23 @@ impl Arrivals {
         let arrival = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let capture = i64::try_from(header.capture_us).unwrap_or(i64::MAX);
         let transit = arrival - capture;
+        let lowest = self.lowest_us();
+        let waited = transit.saturating_sub(lowest.unwrap_or(transit)).max(0);
+        if waited > 0 && arrival - waited < micros(self.back).cast_signed() {
+            return;
+        }
         self.transit_us = Some(self.transit_us.map_or(transit, |least| least.min(transit)));
+        self.on_time |= waited <= LATE_US;
     }
 }
 
 impl Track {
+    /// What was before this number is not missing.
+    fn begin(&mut self, number: u64) {
+        self.newest = self.newest.max(number);
+        (self.frames, self.datagrams) = (u64::MAX - 1, u64::MAX);
+    }
+
     /// A datagram has come in which the frame of this number was new.
     fn advance(&mut self, number: u64, sums: &mut Feedback) {
         if number <= self.newest {
@@ -231,11 +270,10 @@ impl Track {
             return;
         }
         let steps = number - self.newest;
-        self.newest = number;
         if steps > LARGEST_GAP {
-            (self.frames, self.datagrams) = (u64::MAX - 1, u64::MAX);
-            return;
+            return self.begin(number);
         }
+        self.newest = number;
         for _ in 0..steps {
             let settled = 1 << (SETTLED - 1);
             sums.audio_lost += u32::from(self.frames & settled == 0);

@@ -102,6 +102,32 @@ fn n9_after_a_blackout_pictures_come_within_a_second() {
     }
 }
 
+/// Each length of an outage falls otherwise into the reports.
+#[test]
+fn a_short_blackout_is_no_slow_path() {
+    for length in [300, 500, 700, 900, 1000, 1200, 1500] {
+        for seed in 1..=4 {
+            let dark = Conditions {
+                blackout: true,
+                ..link(3000, 40)
+            };
+            let mut browser = Browser::new(link(3000, 40), seed, true);
+            browser.layers_wanted(0b001);
+            browser.schedule(ms(8000), dark);
+            browser.schedule(ms(8000 + length), link(3000, 40));
+            browser.run_until(ms(14_000));
+            let whole = total(&browser, 7900);
+            for at in (8000..14_000).step_by(50) {
+                let target = total(&browser, at);
+                assert!(
+                    target >= whole / 2,
+                    "{target} of {whole} at {at} after {length} ms, seed {seed}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn pictures_without_sound_come_back_after_a_long_blackout() {
     for seed in 1..=4 {
