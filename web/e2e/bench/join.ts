@@ -21,7 +21,7 @@ import { Person } from "../lib/browser.ts";
 import { markedClip } from "../lib/media.ts";
 import { FIRST_FRAME, HEAD, median, type Row, row, shown, type Stages } from "./rows.ts";
 import { Spans, type Step, type TracedJoin } from "./spans.ts";
-import { System } from "./system.ts";
+import { System } from "../lib/system.ts";
 
 const WITHIN_MS = 15_000;
 

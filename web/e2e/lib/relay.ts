@@ -33,10 +33,19 @@ export class Relay {
 
   /** From now on, half of it each way. */
   async setRoundTrip(ms: number): Promise<void> {
+    await this.#set({ delay_ms: ms / 2 });
+  }
+
+  /** From now on nothing passes, or everything does. */
+  async setBlackout(dark: boolean): Promise<void> {
+    await this.#set({ blackout: dark });
+  }
+
+  async #set(conditions: object): Promise<void> {
     const answer = line(this.#lines, this.#process);
-    this.#process.stdin!.write(`${JSON.stringify({ delay_ms: ms / 2 })}\n`);
+    this.#process.stdin!.write(`${JSON.stringify(conditions)}\n`);
     const { ok } = JSON.parse(await answer) as { ok: boolean };
-    if (!ok) throw new Error("the relay refuses the delay");
+    if (!ok) throw new Error(`the relay refuses ${JSON.stringify(conditions)}`);
   }
 
   /** It stops when its input ends. */

@@ -43,7 +43,7 @@ function theirTiles(participant: Participant): Tile[] {
   );
   const [first, ...cameras] = seen.filter((track) => track.source !== "screen");
   const screens = seen.filter((track) => track.source === "screen");
-  const shown = first !== undefined && !first.muted && !participant.away ? first : null;
+  const shown = first !== undefined && !first.muted ? first : null;
   const tiles: Tile[] = [{ key: participant.id, participant, kind: "person", track: shown, own: null }];
   for (const [kind, tracks] of [["camera", cameras] as const, ["screen", screens] as const]) {
     for (const track of tracks) {

@@ -1,6 +1,6 @@
 /** The whole program as a browser meets it: every way goes through a relay. */
-import { freeUdp, Relay } from "../lib/relay.ts";
-import { Server } from "../lib/server.ts";
+import { freeUdp, Relay } from "./relay.ts";
+import { Server } from "./server.ts";
 
 export class System {
   /** Base URL of page and API. */
@@ -31,6 +31,11 @@ export class System {
 
   async setRoundTrip(ms: number): Promise<void> {
     for (const relay of this.#relays) await relay.setRoundTrip(ms);
+  }
+
+  /** Nothing passes any more, or everything does again. */
+  async setBlackout(dark: boolean): Promise<void> {
+    for (const relay of this.#relays) await relay.setBlackout(dark);
   }
 
   async stop(): Promise<void> {
