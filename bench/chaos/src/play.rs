@@ -11,7 +11,7 @@ use tokio::time::{Instant, interval, timeout};
 use crate::Arguments;
 use crate::askers::Asker;
 use crate::crowd::{Crowd, Meeting, Person, places};
-use crate::onlooker::Onlooker;
+use crate::onlooker::{Onlooker, Report};
 use crate::rows::{Blow, Ground, Measure, Row, Victim};
 use crate::system::System;
 
@@ -123,7 +123,16 @@ async fn once(
     let people = || concerned.iter().flat_map(|meeting| &meeting.people);
     let before: Vec<_> = all().map(Person::identity).collect();
     all().for_each(Person::reset);
-    if let Some(onlooker) = onlooker {
+    if let (Some(onlooker), Some(first)) = (onlooker.as_mut(), meetings.first()) {
+        let begun = Instant::now();
+        while !sees_all(&onlooker.report().await?, first) {
+            if begun.elapsed() > FLOWS_BY {
+                let name = row.name;
+                outcome.note(format!("{name}: the browser does not see everybody before"));
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         onlooker.reset().await?;
     }
     let globals = system.apis();
@@ -233,10 +242,15 @@ async fn once(
     }
     tokio::time::sleep(quiet).await;
     judge(row, &concerned, meetings, &before, outcome);
-    if let (Some(onlooker), Some(first)) = (onlooker, meetings.first()) {
+    if let (Some(onlooker), Some(first)) = (onlooker.as_mut(), meetings.first()) {
         look_at(row, onlooker, first, outcome).await?;
     }
     Ok(())
+}
+
+/// Pictures of everybody in this meeting come at the browser.
+fn sees_all(report: &Report, meeting: &Meeting) -> bool {
+    report.senders() >= meeting.people.len() && report.lasting() <= FLOWS_AT_BROWSER
 }
 
 /// What must hold for the browser in this meeting.
@@ -250,7 +264,7 @@ pub(crate) async fn look_at(
     if !onlooker.is_same(&report) {
         outcome.note(format!("{}: the browser is another: {report:?}", row.name));
     }
-    if report.senders() < meeting.people.len() || report.lasting() > FLOWS_AT_BROWSER {
+    if !sees_all(&report, meeting) {
         outcome.note(format!(
             "{}: the browser does not see everybody: {report:?}",
             row.name
