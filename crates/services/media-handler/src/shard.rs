@@ -201,6 +201,8 @@ impl plane::App for Shard {
                     for taken in frames {
                         self.tally.received(taken.packet.frame_len());
                     }
+                    // The sessions that they are forwarded to may all be another shard's.
+                    self.tell_soon(now);
                 }
                 if self.meetings.contains_key(&meeting) {
                     self.happens(now, meeting, Event::Trunk { session, news });
@@ -493,6 +495,15 @@ impl Shard {
         }
     }
 
+    /// What was counted is told in a while.
+    fn tell_soon(&mut self, now: Duration) {
+        if self.tell_at <= now {
+            self.tell_at = now + TELL;
+            let mut once = Default::default();
+            self.timers.arm(&mut once, Some(self.tell_at), Due::Tell);
+        }
+    }
+
     /// Does what a session has to do now, and says when it must be looked at again.
     fn settle_session(&mut self, io: &mut Io<'_>, now: Duration, slot: usize) {
         let Self {
@@ -516,11 +527,7 @@ impl Shard {
         let Some(code) = session.ending else {
             let at = session.deadline();
             timers.arm(&mut session.armed, at, Due::Session(slot));
-            if self.tell_at <= now {
-                self.tell_at = now + TELL;
-                let mut once = Default::default();
-                timers.arm(&mut once, Some(self.tell_at), Due::Tell);
-            }
+            self.tell_soon(now);
             return self.bring(now, key);
         };
         let at = io.now();
