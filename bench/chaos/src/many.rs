@@ -45,7 +45,8 @@ pub(crate) async fn row(
         crowd.people().for_each(Person::reset);
         let addr = system.controllers.first().map(|node| node.addr);
         let mut held = 0.0;
-        for node in system.controllers.iter().skip(1) {
+        let others = system.controllers.iter();
+        for node in others.filter(|node| Some(node.addr) != addr) {
             forget_peak(&node.process)?;
             held += resident(&node.process)?;
         }

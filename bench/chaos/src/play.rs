@@ -120,19 +120,16 @@ async fn once(
     if flows.await.is_none() {
         outcome.note(format!("{}: not everybody sees everybody before", row.name));
     }
+    if let (Some(onlooker), Some(first)) = (onlooker.as_mut(), meetings.first())
+        && !comes_to_see_all(onlooker, first).await?
+    {
+        let name = row.name;
+        outcome.note(format!("{name}: the browser does not see everybody before"));
+    }
     let people = || concerned.iter().flat_map(|meeting| &meeting.people);
     let before: Vec<_> = all().map(Person::identity).collect();
     all().for_each(Person::reset);
-    if let (Some(onlooker), Some(first)) = (onlooker.as_mut(), meetings.first()) {
-        let begun = Instant::now();
-        while !sees_all(&onlooker.report().await?, first) {
-            if begun.elapsed() > FLOWS_BY {
-                let name = row.name;
-                outcome.note(format!("{name}: the browser does not see everybody before"));
-                break;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+    if let Some(onlooker) = onlooker.as_mut() {
         onlooker.reset().await?;
     }
     let globals = system.apis();
@@ -251,6 +248,18 @@ async fn once(
 /// Pictures of everybody in this meeting come at the browser.
 fn sees_all(report: &Report, meeting: &Meeting) -> bool {
     report.senders() >= meeting.people.len() && report.lasting() <= FLOWS_AT_BROWSER
+}
+
+/// The same within a while.
+async fn comes_to_see_all(onlooker: &mut Onlooker, meeting: &Meeting) -> anyhow::Result<bool> {
+    let begun = Instant::now();
+    while !sees_all(&onlooker.report().await?, meeting) {
+        if begun.elapsed() > FLOWS_BY {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(true)
 }
 
 /// What must hold for the browser in this meeting.
