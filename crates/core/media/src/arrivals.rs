@@ -254,9 +254,9 @@ impl Arrivals {
 }
 
 impl Track {
-    /// What was before this number is not missing.
+    /// This number is newer than any, and what was before it is not missing.
     fn begin(&mut self, number: u64) {
-        self.newest = self.newest.max(number);
+        self.newest = number;
         (self.frames, self.datagrams) = (u64::MAX - 1, u64::MAX);
     }
 

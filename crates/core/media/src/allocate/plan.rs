@@ -54,6 +54,10 @@ pub(super) struct Plan<'a> {
     audio: u64,
 }
 
+/// A picture that was given up comes back before its time where this part of the budget stays free: the belief was too low
+/// for a moment.
+const PLENTY_PART: u64 = 3;
+
 /// More than anything takes: there is no bound.
 const UNBOUNDED: u64 = u64::MAX / 4;
 
@@ -175,8 +179,7 @@ impl<'a> Plan<'a> {
         if entry.current.is_none_or(|current| next > current) && !is_first {
             let free = match entry.may_rise {
                 true => self.spare,
-                // Given up for a belief that was too low for a moment.
-                false if next == 0 => self.budget / 3,
+                false if next == 0 => self.budget / PLENTY_PART,
                 false => return false,
             };
             needed = needed.saturating_add(free);

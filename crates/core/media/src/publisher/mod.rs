@@ -366,7 +366,7 @@ impl Publisher {
             };
             if let Some(old) = state.group.replace(group) {
                 match self.uplink.is_silent(now) {
-                    // What of it waits for a path that is gone would go before the newest picture.
+                    // It was sent into the silence: once the path is back nobody needs it.
                     true => self.reset(old.stream),
                     false => self.end(old.stream),
                 }

@@ -29,7 +29,7 @@ pub struct Config {
     pub peer_gone_after: Duration,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
-    /// The same where there is another controller to try, or a connection that may come back.
+    /// The same where there is another controller to try.
     pub connect_timeout_choice: Duration,
     /// Waits before the attempts to connect again; the last one repeats.
     pub backoff: Vec<Duration>,
