@@ -26,7 +26,7 @@ describe("tiles", () => {
     expect(tiles.map((tile) => tile.track?.id ?? null)).toEqual([null, null, 1, 2, 3, 4]);
   });
 
-  it("show a face where the camera is dark, and whoever is away as long as anything comes", () => {
+  it("show a face where the camera is dark, and keep the picture of whoever is away", () => {
     expect(tilesOf([person("a", [track(1, { muted: true })])], [])[0]!.track).toBeNull();
     expect(tilesOf([person("a", [track(1)], { away: true })], [])[0]!.track?.id).toBe(1);
   });

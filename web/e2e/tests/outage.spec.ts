@@ -46,7 +46,7 @@ async function who(): Promise<unknown> {
 
 // Chromium ends connections by itself after some seven seconds of silence.
 for (const seconds of [1, 8]) {
-  test(`an outage of ${seconds} s is over when it is over`, async () => {
+  test(`after an outage of ${seconds} s it is the same participant, and all is seen again`, async () => {
     await expect.poll(() => pictures(0.5), "the bot is seen before").toBeGreaterThan(5);
     const before = await who();
     const banner = ada.page.getByText(/reconnect/);
