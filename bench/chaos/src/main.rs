@@ -16,6 +16,7 @@ mod front;
 mod gaps;
 mod held;
 mod many;
+mod nice;
 mod onlooker;
 mod play;
 mod release;

@@ -11,11 +11,15 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::nice;
+
 /// Compiled by `npm run tools -w e2e`.
 const PROGRAM: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../web/e2e/dist/bench/onlooker.js"
 );
+/// It looks on: what the others are held to must not depend on what it draws.
+const NICE: i8 = 5;
 /// It starts a browser and joins within this time.
 const ARRIVES: Duration = Duration::from_secs(40);
 /// An answer takes no longer.
@@ -35,6 +39,7 @@ pub(crate) struct Report {
     /// `joined`, where it is in the meeting.
     phase: String,
     me: Option<String>,
+    /// Of everybody whose pictures ever came.
     gaps: Vec<Gap>,
     /// How long it did not look, at most.
     late_ms: f64,
@@ -55,9 +60,13 @@ impl Onlooker {
             Path::new(PROGRAM).exists(),
             "{PROGRAM} is not built: `make chaos` does that"
         );
-        // It looks on: what the others are held to must not depend on what it draws.
         let mut node = Command::new("nice");
-        node.args(["-n", "10", "node", PROGRAM, "--link", link]);
+        node.args(["-n", &NICE.to_string()]);
+        // Chromium lifts what it draws and plays with above the others, where it may.
+        if nice::may_be_left()? {
+            node.args(["setpriv", "--bounding-set", "-sys_nice"]);
+        }
+        node.args(["node", PROGRAM, "--link", link]);
         if let Via::Relays(relays) = ways {
             for (to, by) in relays {
                 node.arg("--map").arg(format!("{to}={by}"));
@@ -78,6 +87,8 @@ impl Onlooker {
             id: String::new(),
         };
         let came = onlooker.answer(ARRIVES).await?;
+        let node = onlooker.program.id().context("node has ended")?;
+        nice::sessions_below(node, NICE)?;
         onlooker.id = came.me.context("the browser is nobody")?;
         Ok(onlooker)
     }

@@ -251,7 +251,10 @@ fn sees_all(report: &Report, meeting: &Meeting) -> bool {
 }
 
 /// The same within a while.
-async fn comes_to_see_all(onlooker: &mut Onlooker, meeting: &Meeting) -> anyhow::Result<bool> {
+pub(crate) async fn comes_to_see_all(
+    onlooker: &mut Onlooker,
+    meeting: &Meeting,
+) -> anyhow::Result<bool> {
     let begun = Instant::now();
     while !sees_all(&onlooker.report().await?, meeting) {
         if begun.elapsed() > FLOWS_BY {

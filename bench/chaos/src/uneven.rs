@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Arguments;
 use crate::crowd::{Crowd, Person};
-use crate::play::{FLOWS, Outcome, QUIET, look_at};
+use crate::play::{FLOWS, FLOWS_BY, Outcome, QUIET, comes_to_see_all, look_at, until};
 use crate::rows::Row;
 use crate::system::System;
 
@@ -35,6 +35,17 @@ pub(crate) async fn row(
         system.only_one_controller();
         let mut crowd = Crowd::begin(&system, arguments, true).await?;
         sleep(QUIET).await;
+        // Who came last may not have been shown all pictures yet.
+        let flows = || crowd.people().all(|person| person.flows(FLOWS));
+        if until(Instant::now(), FLOWS_BY, flows).await.is_none() {
+            outcome.note(format!("{}: not everybody sees everybody before", row.name));
+        }
+        if let (Some(onlooker), Some(first)) = (&mut crowd.onlooker, crowd.meetings.first())
+            && !comes_to_see_all(onlooker, first).await?
+        {
+            let name = row.name;
+            outcome.note(format!("{name}: the browser does not see everybody before"));
+        }
         let before: Vec<_> = crowd.people().map(Person::identity).collect();
         crowd.people().for_each(Person::reset);
         if let Some(onlooker) = &mut crowd.onlooker {
