@@ -212,9 +212,11 @@ impl Publisher {
         encoded: Encoded<'_>,
         sealer: &mut dyn Sealer,
     ) -> Result<(), Dropped> {
+        let capture_us = encoded.capture_us;
         let sent = self.send(now, encoded, sealer);
-        if sent.is_err() {
-            self.counters.dropped += 1;
+        match sent {
+            Ok(()) => self.uplink.captured(now, capture_us),
+            Err(_) => self.counters.dropped += 1,
         }
         sent
     }

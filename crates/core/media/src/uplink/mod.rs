@@ -2,12 +2,14 @@
 //! belief of `path`, fed with reports in place of acknowledgements, for a browser tells
 //! nothing of its own congestion control.
 
+mod lag;
 mod split;
 mod trial;
 
 use core::time::Duration;
 
 use darktower_wire::datagram::MAX_BUNDLE;
+use lag::Lag;
 pub(crate) use split::{Want, range, split};
 use trial::Trial;
 
@@ -87,7 +89,8 @@ pub(crate) struct Uplink {
     heard: Option<Micros>,
     reported: Option<Micros>,
     first_transit_us: Option<i64>,
-    last_transit_us: i64,
+    last_delay_us: Option<u64>,
+    lag: Lag,
     /// What all wanted layers would take.
     wanted: Bitrate,
     /// Bytes sent since the last report.
@@ -118,7 +121,8 @@ impl Uplink {
             heard: None,
             reported: None,
             first_transit_us: None,
-            last_transit_us: 0,
+            last_delay_us: None,
+            lag: Lag::new(),
             wanted: Bitrate::ZERO,
             offered: 0,
             backlogged: 0,
@@ -158,12 +162,11 @@ impl Uplink {
         self.reported = Some(at);
         let span_us = micros(feedback.interval).clamp(1_000, MISSED_US);
         let first = *self.first_transit_us.get_or_insert(feedback.transit_us);
-        if self.last_transit_us == 0 {
-            self.last_transit_us = feedback.transit_us;
-        }
-        let change = feedback.transit_us.saturating_sub(self.last_transit_us);
-        self.last_transit_us = feedback.transit_us;
         let delay = FIRST_DELAY_US.saturating_add(feedback.transit_us.saturating_sub(first));
+        let delay = delay.max(0).cast_unsigned();
+        let delay = self.lag.taken_off(delay, self.belief.base_us());
+        let last = self.last_delay_us.replace(delay).unwrap_or(delay);
+        let change = delay.cast_signed().saturating_sub(last.cast_signed());
         let (arrived, missing) = (feedback.datagrams, feedback.datagrams_lost);
         let (arrived, missing) = (u64::from(arrived), u64::from(missing));
         // What a full queue drops is no reason to send sound twice.
@@ -182,7 +185,7 @@ impl Uplink {
             send_us: span_us
                 .saturating_add_signed(change.saturating_neg())
                 .max(span_us / 8),
-            delay_us: delay.max(0).cast_unsigned(),
+            delay_us: delay,
             acks: 1,
             ..Stretch::default()
         };
@@ -262,6 +265,12 @@ impl Uplink {
         self.trial.unheard(now, &mut self.belief);
         let all = self.wanted.percent(110) + self.sound.rate;
         self.trial.begin(now, all.bps(), &self.belief);
+    }
+
+    /// A frame is sent that was captured then, by the same clock.
+    pub(crate) fn captured(&mut self, now: Duration, capture_us: u64) {
+        let now = micros(now);
+        self.lag.sent(now, now.saturating_sub(capture_us));
     }
 
     pub(crate) fn sent_audio(&mut self, now: Duration, bytes: u64) {

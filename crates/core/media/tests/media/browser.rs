@@ -101,6 +101,8 @@ pub(crate) struct Browser {
     dice: Random,
     /// Whether the microphone sends.
     pub(crate) speaks: bool,
+    /// What encoders take: pictures and sound are older by so much when they are sent.
+    pub(crate) lag: Duration,
 }
 
 pub(crate) fn camera() -> Shape {
@@ -132,6 +134,7 @@ impl Browser {
             publisher: Publisher::new(publisher::Config::default(), 1),
             keys: Keys::of(ALICE),
             speaks: true,
+            lag: Duration::ZERO,
             streams: BTreeMap::new(),
             datagrams: VecDeque::new(),
             out: BTreeMap::new(),
@@ -304,7 +307,7 @@ impl Browser {
 
     fn encode(&mut self) {
         let at = (self.now - START).as_millis() as u64;
-        let capture_us = self.now.as_micros() as u64;
+        let capture_us = self.now.saturating_sub(self.lag).as_micros() as u64;
         if at.is_multiple_of(20) && self.speaks {
             let encoded = Encoded {
                 handle: MICROPHONE,

@@ -208,3 +208,21 @@ fn encoders_are_told_of_real_changes_only() {
     let steady = steady.filter(|(at, ..)| *at > ms(6000)).count();
     assert!(steady <= 6, "{steady} settings in fifteen seconds");
 }
+
+/// Its processors have other things to do for a while, again and again.
+#[test]
+fn a_sender_that_is_late_itself_believes_no_less_of_its_path() {
+    for seed in 1..=4 {
+        let mut browser = Browser::new(link(3000, 40), seed, true);
+        browser.run_until(ms(8000));
+        for second in 8..20 {
+            browser.lag = ms(150 + 10 * seed);
+            browser.run_until(ms(second * 1000 + 600));
+            browser.lag = ms(2);
+            browser.run_until(ms(second * 1000 + 1000));
+        }
+        for at in (8000..20_000).step_by(100) {
+            assert!(total(&browser, at) > 2000, "at {at}, seed {seed}");
+        }
+    }
+}
