@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// Whether what this process starts may give itself more of the processors than it was given.
-pub(crate) fn may_be_left() -> anyhow::Result<bool> {
+pub(crate) fn may_lift() -> anyhow::Result<bool> {
     const SYS_NICE: u64 = 1 << 23;
     let status = std::fs::read_to_string("/proc/self/status")?;
     let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -58,7 +58,7 @@ fn descendants(process: u32) -> anyhow::Result<BTreeSet<u32>> {
     Ok(all)
 }
 
-/// Of the fields behind the name, which is in brackets.
+/// Behind the name, which is in brackets, stand the state, the parent, the group and the session (proc_pid_stat(5)).
 fn parent_and_session(process: u32) -> anyhow::Result<(u32, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let (_, rest) = stat.rsplit_once(')').context("a name")?;

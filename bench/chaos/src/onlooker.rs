@@ -63,7 +63,7 @@ impl Onlooker {
         let mut node = Command::new("nice");
         node.args(["-n", &NICE.to_string()]);
         // Chromium lifts what it draws and plays with above the others, where it may.
-        if nice::may_be_left()? {
+        if nice::may_lift()? {
             node.args(["setpriv", "--bounding-set", "-sys_nice"]);
         }
         node.args(["node", PROGRAM, "--link", link]);
