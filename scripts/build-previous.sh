@@ -10,8 +10,10 @@ if [ ! -e "$place/$commit" ]; then
   git worktree prune
   git worktree add --quiet --detach "$source" "$commit"
   trap 'git worktree remove --force "$source"' EXIT
-  # Without a page: that is not what is tested.
-  (cd "$source" && cargo build --quiet --profile quick --package darktower --bin darktower --target-dir "$place/target")
+  # With its page: who has it open sees the update, too.
+  npm --prefix "$source/web" ci --silent
+  (cd "$source" && ./scripts/build-web-core.sh && npm --prefix web --silent run build &&
+    cargo build --quiet --profile quick --package darktower --bin darktower --target-dir "$place/target")
   cp "$place/target/quick/darktower" "$place/$commit"
 fi
 ln -sf "$commit" "$place/darktower"

@@ -12,31 +12,23 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use darktower_client::State;
 
 use crate::Arguments;
-use crate::crowd::{Meeting, Person};
+use crate::crowd::{Crowd, Meeting, Person, Standing};
 use crate::devices::Devices;
-use crate::play::{Outcome, QUIET};
+use crate::onlooker::Onlooker;
+use crate::play::Outcome;
 use crate::rows::{Blow, Row};
+use crate::steady::QUIET;
 use crate::system::System;
 
 /// Its name; nobody else in the meeting has it.
 const NAME: &str = "Sleeper";
-/// The others: who has to be told.
-const OTHERS: usize = 2;
 const LOOK: Duration = Duration::from_millis(20);
 /// Coming to a meeting takes no longer.
 const WITHIN: Duration = Duration::from_secs(20);
 /// How long the sleeper's process stays at most.
 const STAYS_S: &str = "1200";
 
-/// How somebody stands on the roster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    Here,
-    Away,
-    Gone,
-}
-
-/// Plays it, in all meetings at once.
+/// Plays it, in all meetings at once. One of each meeting is who sleeps.
 pub(crate) async fn row(
     row: &Row,
     held: bool,
@@ -47,18 +39,20 @@ pub(crate) async fn row(
         anyhow::bail!("{} is about somebody who sleeps", row.name);
     };
     let mut outcome = Outcome::default();
-    let mut meetings = Vec::new();
     let devices = block_in_place(Devices::make)?;
-    for _ in 0..arguments.meetings {
-        let (api, ways) = (system.api(), system.ways());
-        meetings.push(Meeting::begin(&api, &ways, OTHERS, Some(&devices)).await?);
+    let (meetings, others) = (arguments.meetings, arguments.people - 1);
+    let mut crowd = Crowd::of(&system, meetings, others, &devices).await?;
+    if arguments.browser {
+        crowd.is_looked_on(&system).await?;
     }
+    let server = system.api();
     for _ in 0..arguments.repeat {
         let mut sleepers = Vec::new();
-        for meeting in &meetings {
-            sleepers.push(Sleeper::join(&system.api(), meeting).await?);
+        for meeting in &crowd.meetings {
+            sleepers.push(Sleeper::join(&server, meeting, &devices).await?);
         }
-        sleep(QUIET).await;
+        come(row, &mut crowd, &sleepers, None, &mut outcome).await?;
+        let before = crowd.settles(row, QUIET, &mut outcome).await?;
         for sleeper in &sleepers {
             sleeper.process.pause();
         }
@@ -67,67 +61,117 @@ pub(crate) async fn row(
             sleeper.process.wake();
         }
         match held {
-            true => return_all(row, &meetings, sleepers, &mut outcome).await?,
-            false => come_anew(row, &meetings, sleepers, &system.api(), &mut outcome).await?,
+            true => {
+                come(
+                    row,
+                    &mut crowd,
+                    &sleepers,
+                    Some(Instant::now()),
+                    &mut outcome,
+                )
+                .await?;
+                sleep(QUIET).await;
+                crowd.are_the_same(row, &before, &mut outcome);
+                let told = [Standing::Here, Standing::Away, Standing::Here];
+                were_told(row, &mut crowd, &mut sleepers, &told, &mut outcome).await?;
+            }
+            false => {
+                let told = [Standing::Here, Standing::Away, Standing::Gone];
+                were_told(row, &mut crowd, &mut sleepers, &told, &mut outcome).await?;
+                sleepers =
+                    come_anew(row, &mut crowd, sleepers, &server, &devices, &mut outcome).await?;
+            }
+        }
+        let gaps = crowd.people().flat_map(Person::gaps);
+        outcome.gap = gaps.fold(outcome.gap, Duration::max);
+        crowd.look_at_browser(row, &mut outcome).await?;
+        for (meeting, sleeper) in crowd.meetings.iter().zip(sleepers) {
+            sleeper.leave(meeting).await?;
         }
     }
-    for meeting in meetings {
-        meeting.leave().await;
-    }
+    crowd.leave().await?;
     Ok(outcome)
 }
 
-/// Each is the one that it was, and each of the others was told once that it was away and once that it is back.
-async fn return_all(
-    row: &Row,
-    meetings: &[Meeting],
-    sleepers: Vec<Sleeper>,
-    outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    let woke = Instant::now();
-    for (meeting, sleeper) in meetings.iter().zip(&sleepers) {
-        seen(row, meeting, &sleeper.id, woke, outcome).await;
-    }
-    sleep(QUIET).await;
-    for sleeper in sleepers {
-        sleeper
-            .was_told(row, &[Seen::Here, Seen::Away, Seen::Here], outcome)
-            .await?;
-    }
-    Ok(())
-}
-
-/// The seat of each is given up, which each of the others was told once; and it comes as somebody new.
+/// All of these come as somebody new.
 async fn come_anew(
     row: &Row,
-    meetings: &[Meeting],
-    sleepers: Vec<Sleeper>,
+    crowd: &mut Crowd,
+    gone: Vec<Sleeper>,
     server: &str,
+    devices: &Devices,
     outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    for (meeting, sleeper) in meetings.iter().zip(sleepers) {
-        let id = sleeper.id.clone();
-        sleeper
-            .was_told(row, &[Seen::Here, Seen::Away, Seen::Gone], outcome)
-            .await?;
-        let began = Instant::now();
-        let again = Sleeper::join(server, meeting).await?;
-        if again.id == id {
+) -> anyhow::Result<Vec<Sleeper>> {
+    let (mut anew, began) = (Vec::new(), Instant::now());
+    for (meeting, sleeper) in crowd.meetings.iter().zip(gone) {
+        let again = Sleeper::join(server, meeting, devices).await?;
+        if again.id == sleeper.id {
+            let id = &again.id;
             outcome.note(format!("{}: {id} came back to a seat given up", row.name));
         }
-        seen(row, meeting, &again.id, began, outcome).await;
+        meeting
+            .people
+            .iter()
+            .for_each(|person| person.left(&sleeper.id));
+        anew.push(again);
+    }
+    come(row, crowd, &anew, Some(began), outcome).await?;
+    Ok(anew)
+}
+
+/// Waits until everybody of their meetings sees them; `since` says from when on that is measured. They are no part of
+/// what the others are held to.
+async fn come(
+    row: &Row,
+    crowd: &mut Crowd,
+    sleepers: &[Sleeper],
+    since: Option<Instant>,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let then = since.unwrap_or_else(Instant::now);
+    let mut seen = Vec::new();
+    for (meeting, sleeper) in crowd.meetings.iter().zip(sleepers) {
+        for person in &meeting.people {
+            person.sets_apart(&sleeper.id);
+            seen.push(seen_since(person, &sleeper.id, then, row.bound * 2).await);
+        }
+    }
+    if let (Some(onlooker), Some(sleeper)) = (&mut crowd.onlooker, sleepers.first()) {
+        onlooker.sets_apart(&sleeper.id);
+        seen.push(browser_sees_since(onlooker, &sleeper.id, then, row.bound * 2).await?);
+    }
+    for at in seen {
+        match (at, since) {
+            (Some(at), Some(then)) => outcome.samples.push(at - then),
+            (Some(_), None) => {}
+            (None, _) => outcome.note(format!("{}: nothing was seen of who slept", row.name)),
+        }
     }
     Ok(())
 }
 
-/// How long it takes from `then` until everybody of the meeting sees `id`.
-async fn seen(row: &Row, meeting: &Meeting, id: &str, then: Instant, outcome: &mut Outcome) {
-    for person in &meeting.people {
-        match seen_since(person, id, then, row.bound * 2).await {
-            Some(at) => outcome.samples.push(at - then),
-            None => outcome.note(format!("{}: nothing was seen of {id}", row.name)),
+/// Each of the others must have been told `wanted` of who slept until now.
+async fn were_told(
+    row: &Row,
+    crowd: &mut Crowd,
+    sleepers: &mut [Sleeper],
+    wanted: &[Standing],
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    let mut told = Vec::new();
+    if let (Some(onlooker), Some(sleeper)) = (&mut crowd.onlooker, sleepers.first()) {
+        let report = onlooker.report().await?;
+        told.push(report.standings(&sleeper.id).to_vec());
+    }
+    for sleeper in sleepers {
+        told.extend(sleeper.told().await?);
+    }
+    for was in told {
+        if was != wanted {
+            outcome.note(format!("{}: somebody was told {was:?} of it", row.name));
         }
     }
+    Ok(())
 }
 
 /// When something of `id` came after `then`.
@@ -142,24 +186,42 @@ async fn seen_since(person: &Person, id: &str, then: Instant, within: Duration) 
     None
 }
 
+/// The same at a browser.
+async fn browser_sees_since(
+    onlooker: &mut Onlooker,
+    id: &str,
+    then: Instant,
+    within: Duration,
+) -> anyhow::Result<Option<Instant>> {
+    let mut look = interval(LOOK);
+    while then.elapsed() < within {
+        look.tick().await;
+        if onlooker.sees_one_since(id, then).await? {
+            return Ok(Some(Instant::now()));
+        }
+    }
+    Ok(None)
+}
+
 /// A participant in a process of its own, and what the others are told of it.
 struct Sleeper {
     /// Killed, where it has not ended by itself, when this goes.
     process: Process,
     id: String,
-    watches: Vec<JoinHandle<Vec<Seen>>>,
+    watches: Vec<JoinHandle<Vec<Standing>>>,
     over: watch::Sender<bool>,
 }
 
 impl Sleeper {
     /// Waits until all of the meeting know it.
-    async fn join(server: &str, meeting: &Meeting) -> anyhow::Result<Self> {
+    async fn join(server: &str, meeting: &Meeting, devices: &Devices) -> anyhow::Result<Self> {
         let first = meeting.people.first().context("nobody is there")?;
         let ids = |state: &State| -> BTreeSet<String> {
             let named = state.participants.iter().filter(|it| it.name == NAME);
             named.map(|it| it.id.clone()).collect()
         };
         let before = ids(&first.client.state().borrow());
+        let camera = devices.camera_file();
         let process = Process::start_bot(&[
             "--server",
             server,
@@ -167,7 +229,8 @@ impl Sleeper {
             &meeting.code,
             "--name",
             NAME,
-            "--camera",
+            "--video",
+            camera.to_str().context("a path in UTF-8")?,
             "--seconds",
             STAYS_S,
         ]);
@@ -193,21 +256,25 @@ impl Sleeper {
         })
     }
 
-    /// Ends it. Each of the others must have been told `wanted` of it until now.
-    async fn was_told(
-        self,
-        row: &Row,
-        wanted: &[Seen],
-        outcome: &mut Outcome,
-    ) -> anyhow::Result<()> {
+    /// What each of the others was told of it until now.
+    async fn told(&mut self) -> anyhow::Result<Vec<Vec<Standing>>> {
         // Whoever watches may have seen the meeting end.
         let _watched = self.over.send(true);
-        for watch in self.watches {
-            let was = watch.await?;
-            if was != wanted {
-                let id = &self.id;
-                outcome.note(format!("{}: another was told {was:?} of {id}", row.name));
-            }
+        let mut told = Vec::new();
+        for watch in self.watches.drain(..) {
+            told.push(watch.await?);
+        }
+        Ok(told)
+    }
+
+    /// Waits until nobody of the meeting knows it any more.
+    async fn leave(self, meeting: &Meeting) -> anyhow::Result<()> {
+        self.process.terminate();
+        for person in &meeting.people {
+            let gone = |state: &State| state.participants.iter().all(|it| it.id != self.id);
+            let told = timeout(WITHIN, person.client.reach(gone)).await;
+            told.context("somebody was not told that it left")??;
+            person.left(&self.id);
         }
         Ok(())
     }
@@ -218,15 +285,15 @@ async fn told(
     mut states: watch::Receiver<State>,
     id: String,
     mut over: watch::Receiver<bool>,
-) -> Vec<Seen> {
+) -> Vec<Standing> {
     let mut all = Vec::new();
     loop {
         let now = {
             let state = states.borrow_and_update();
             match state.participants.iter().find(|it| it.id == id) {
-                None => Seen::Gone,
-                Some(it) if it.away => Seen::Away,
-                Some(_) => Seen::Here,
+                None => Standing::Gone,
+                Some(it) if it.away => Standing::Away,
+                Some(_) => Standing::Here,
             }
         };
         if all.last() != Some(&now) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use darktower_client::{Api, Client, CreateMeeting, Event, Events, LinkState, Phase, State, Via};
+use serde::Deserialize;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Instant, timeout};
 
@@ -28,18 +29,20 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// So many meetings as are asked for, in which everybody sees everybody; `browser` says that one is in the first of
-    /// them where the command line asks for one.
-    pub(crate) async fn begin(
-        system: &System,
-        arguments: &Arguments,
-        browser: bool,
-    ) -> anyhow::Result<Self> {
+    /// So many meetings of so many as the command line asks for, and somebody at a browser where it does.
+    pub(crate) async fn begin(system: &System, arguments: &Arguments) -> anyhow::Result<Self> {
         let devices = block_in_place(Devices::make)?;
         let (meetings, people) = (arguments.meetings, arguments.people);
         let mut crowd = Self::of(system, meetings, people, &devices).await?;
-        let first = crowd.meetings.first();
-        if let (Some(meeting), true) = (first, browser && arguments.browser) {
+        if arguments.browser {
+            crowd.is_looked_on(system).await?;
+        }
+        Ok(crowd)
+    }
+
+    /// Somebody comes to the first meeting at a browser.
+    pub(crate) async fn is_looked_on(&mut self, system: &System) -> anyhow::Result<()> {
+        if let Some(meeting) = self.meetings.first() {
             let link = format!("{}/m/{}", system.api(), meeting.code);
             let onlooker = Onlooker::arrive(&link, &system.ways()).await?;
             for person in &meeting.people {
@@ -49,9 +52,9 @@ impl Crowd {
                 let known = timeout(WITHIN, person.client.reach(here)).await;
                 known.context("somebody was not told of the browser")??;
             }
-            crowd.onlooker = Some(onlooker);
+            self.onlooker = Some(onlooker);
         }
-        Ok(crowd)
+        Ok(())
     }
 
     /// So many meetings of so many.
@@ -93,6 +96,15 @@ impl Crowd {
 pub(crate) struct Meeting {
     pub(crate) code: String,
     pub(crate) people: Vec<Person>,
+}
+
+/// How somebody stands on a roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Standing {
+    Here,
+    Away,
+    Gone,
 }
 
 /// A participant that films, and what it saw.
@@ -312,14 +324,14 @@ impl Person {
         self.seen().gaps.any_since(owner, then)
     }
 
-    /// What comes of this one is no gap of the others: it is at a browser, and told of by itself.
-    fn sets_apart(&self, owner: &str) {
+    /// What comes of this one is no gap of the others: it is at a browser or away, and told of by itself.
+    pub(crate) fn sets_apart(&self, owner: &str) {
         self.seen().gaps.set_apart(owner);
     }
 
-    /// The longest time since the reset without a new picture of who is set apart.
-    pub(crate) fn gap_apart(&self) -> Option<Duration> {
-        self.seen().gaps.longest_apart(Instant::now())
+    /// The longest time since the reset without a new picture of one who is set apart.
+    pub(crate) fn gap_apart(&self, owner: &str) -> Option<Duration> {
+        self.seen().gaps.longest_apart(owner, Instant::now())
     }
 
     /// This one has left.

@@ -1,6 +1,6 @@
 //! What participants film and say: a clip that a browser can decode, too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,8 @@ const LOUD: AudioLevel = AudioLevel {
 const FEW_PICTURES: &str = "-f lavfi -i testsrc=size=320x180:rate=10:duration=4 \
     -c:v libvpx -deadline realtime -cpu-used 8 -b:v 50k -g 20 -f ivf";
 
+const CAMERA: &str = "camera.ivf";
+
 /// Of the loudest three all are heard.
 const SPEAKERS: usize = 2;
 
@@ -38,6 +40,8 @@ pub(crate) struct Devices {
     pub(crate) microphone: Arc<Clip>,
     pub(crate) films: usize,
     pub(crate) speaks: usize,
+    /// Where the clips are.
+    directory: Arc<TempDir>,
 }
 
 impl Devices {
@@ -55,11 +59,17 @@ impl Devices {
         let directory = TempDir::new().context("a directory")?;
         let clip = |how: &str, name: &str| encoded(how, &directory.path().join(name));
         Ok(Self {
-            camera: clip(pictures, "camera.ivf")?,
+            camera: clip(pictures, CAMERA)?,
             microphone: clip(SOUND, "microphone.ogg")?,
             films,
             speaks,
+            directory: Arc::new(directory),
         })
+    }
+
+    /// What the camera sees, for another process.
+    pub(crate) fn camera_file(&self) -> PathBuf {
+        self.directory.path().join(CAMERA)
     }
 }
 

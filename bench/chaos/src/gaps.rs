@@ -10,8 +10,8 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
     flows: BTreeMap<(ParticipantId, bool), Flow>,
-    /// Who does not count among the others, by its hexadecimal id, and the pictures of them.
-    apart: Option<(String, Option<Flow>)>,
+    /// The pictures of those who do not count among the others, by their hexadecimal ids.
+    apart: BTreeMap<String, Option<Flow>>,
 }
 
 #[derive(Debug)]
@@ -30,12 +30,10 @@ impl Gaps {
             longest: Duration::ZERO,
             newest_us: 0,
         };
-        let flow = match &mut self.apart {
-            Some((id, flow)) if *id == owner.to_string() => match frame.video {
-                true => flow.get_or_insert(begun),
-                false => return,
-            },
-            _ => self.flows.entry((owner, frame.video)).or_insert(begun),
+        let flow = match self.apart.get_mut(&owner.to_string()) {
+            Some(flow) if frame.video => flow.get_or_insert(begun),
+            Some(_) => return,
+            None => self.flows.entry((owner, frame.video)).or_insert(begun),
         };
         if frame.capture_us > flow.newest_us {
             flow.newest_us = frame.capture_us;
@@ -47,12 +45,12 @@ impl Gaps {
     /// This sender, by its hexadecimal id, does not count among the others from now on.
     pub(crate) fn set_apart(&mut self, owner: &str) {
         self.left(owner);
-        self.apart = Some((owner.to_owned(), None));
+        self.apart.insert(owner.to_owned(), None);
     }
 
-    /// The longest gap of pictures of who is set apart.
-    pub(crate) fn longest_apart(&self, now: Instant) -> Option<Duration> {
-        let (_, flow) = self.apart.as_ref()?;
+    /// The longest gap of pictures of one who is set apart.
+    pub(crate) fn longest_apart(&self, owner: &str, now: Instant) -> Option<Duration> {
+        let flow = self.apart.get(owner)?;
         flow.as_ref().map(|flow| flow.longest_until(now))
     }
 
@@ -70,18 +68,23 @@ impl Gaps {
 
     /// Whether something new came of this sender, by its hexadecimal id, after `then`.
     pub(crate) fn any_since(&self, owner: &str, then: Instant) -> bool {
-        let mut flows = self.flows.iter();
-        flows.any(|((it, _), flow)| it.to_string() == owner && flow.last > then)
+        let of = |((it, _), flow): (&(ParticipantId, bool), _)| {
+            (it.to_string() == owner).then_some(flow)
+        };
+        let apart = self.apart.get(owner).and_then(Option::as_ref);
+        let mut flows = self.flows.iter().filter_map(of).chain(apart);
+        flows.any(|flow: &Flow| flow.last > then)
     }
 
     /// Nothing comes of this sender any more, by its hexadecimal id.
     pub(crate) fn left(&mut self, owner: &str) {
         self.flows.retain(|(it, _), _| it.to_string() != owner);
+        self.apart.remove(owner);
     }
 
     /// Forgets what was; a gap that lasts goes on.
     pub(crate) fn reset(&mut self) {
-        let apart = self.apart.iter_mut().filter_map(|(_, flow)| flow.as_mut());
+        let apart = self.apart.values_mut().flatten();
         for flow in self.flows.values_mut().chain(apart) {
             flow.longest = Duration::ZERO;
         }

@@ -2,7 +2,7 @@
 //! notice.
 //!
 //! What it is: [`system`] starts the processes, [`crowd`] the participants, [`onlooker`] is the one at a browser,
-//! [`askers`] those who come and create meetings, [`rows`] says what is done to whom and what must hold, [`play`] does it again and again; [`away`],
+//! [`askers`] those who come and create meetings, [`rows`] says what is done to whom and what must hold, [`steady`] waits until everybody sees everybody, [`play`] does it again and again; [`away`],
 //! [`crowded`], [`many`], [`uneven`], [`release`] and [`soak`] play the rows of who sleeps, of too little room, of hundreds, of controllers that come, of an update
 //! and of a long time. What it must not do: judge by what the servers say; what
 //! counts is what the participants see.
@@ -22,6 +22,7 @@ mod play;
 mod release;
 mod rows;
 mod soak;
+mod steady;
 mod system;
 mod tell;
 mod uneven;
@@ -58,6 +59,13 @@ struct Arguments {
     untimed: bool,
 }
 
+impl Arguments {
+    /// Of all meetings, one at a browser included.
+    fn participants(&self) -> usize {
+        self.meetings * self.people + usize::from(self.browser)
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -75,8 +83,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     writeln!(out, "{}", tell::HEAD)?;
     for row in rows {
         let begins_as = release::first(row)?;
-        let participants = arguments.meetings * arguments.people;
-        let system = system::System::start(row.ground, begins_as, participants)?;
+        let system = system::System::start(row.ground, begins_as, arguments.participants())?;
         let outcome = match row.measure {
             rows::Measure::Rolled { back } => release::row(row, back, system, &arguments).await?,
             rows::Measure::Told => crowded::row(row, system, &arguments).await?,

@@ -6,11 +6,12 @@ use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
 
 use crate::Arguments;
-use crate::crowd::{Crowd, Person};
+use crate::crowd::Crowd;
 use crate::devices::Devices;
 use crate::held::{forget_peak, peak, resident};
-use crate::play::{FLOWS, FLOWS_BY, Outcome, QUIET, until};
+use crate::play::{Outcome, until};
 use crate::rows::Row;
+use crate::steady::{FLOWS, QUIET};
 use crate::system::System;
 use crate::tell::percentile;
 
@@ -34,15 +35,9 @@ pub(crate) async fn row(
     let devices = block_in_place(Devices::of_many)?;
     for _ in 0..arguments.repeat {
         system.only_one_controller();
-        let crowd = Crowd::of(&system, MEETINGS, PEOPLE, &devices).await?;
+        let mut crowd = Crowd::of(&system, MEETINGS, PEOPLE, &devices).await?;
         block_in_place(|| system.fill())?;
-        sleep(QUIET).await;
-        let flows = || crowd.people().all(|person| person.flows(FLOWS));
-        if until(Instant::now(), FLOWS_BY, flows).await.is_none() {
-            outcome.note(format!("{}: not everybody sees everybody before", row.name));
-        }
-        let before: Vec<_> = crowd.people().map(Person::identity).collect();
-        crowd.people().for_each(Person::reset);
+        let before = crowd.settles(row, QUIET, &mut outcome).await?;
         let addr = system.controllers.first().map(|node| node.addr);
         let mut held = 0.0;
         let others = system.controllers.iter();
@@ -55,14 +50,11 @@ pub(crate) async fn row(
         let are_back = || crowd.people().all(|person| person.back().is_some());
         until(began, row.bound * 2, are_back).await;
         sleep(QUIET).await;
-        for (person, before) in crowd.people().zip(before) {
+        crowd.are_the_same(row, &before, &mut outcome);
+        for person in crowd.people() {
             match person.back() {
                 Some(at) => outcome.samples.push(at - began),
                 None => outcome.note(format!("{}: one never came back", row.name)),
-            }
-            let now = person.identity();
-            if now != before {
-                outcome.note(format!("{}: {before:?} became {now:?}", row.name));
             }
             if person.media_ups() > 0 || !person.flows(FLOWS) {
                 outcome.note(format!("{}: media of somebody was disturbed", row.name));

@@ -1,5 +1,6 @@
 //! The participant at a browser: a program of `web/e2e` that opens the page, and is told and asked in lines.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use darktower_client::Via;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::crowd::Standing;
 use crate::nice;
 
 /// Compiled by `npm run tools -w e2e`.
@@ -31,6 +33,8 @@ pub(crate) struct Onlooker {
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     id: String,
+    /// Whose pictures are no gap of the others.
+    apart: BTreeSet<String>,
 }
 
 /// What it saw since the reset.
@@ -39,8 +43,13 @@ pub(crate) struct Report {
     /// `joined`, where it is in the meeting.
     phase: String,
     me: Option<String>,
-    /// Of everybody whose pictures ever came.
+    /// Of everybody who is there and whose pictures ever came.
     gaps: Vec<Gap>,
+    /// How each has stood on its roster since it came, one entry for each change.
+    standings: BTreeMap<String, Vec<Standing>>,
+    has_media: bool,
+    /// By which code its media link is refused, where it is.
+    media_refused: Option<String>,
     /// How long it did not look, at most.
     late_ms: f64,
     /// The least that it believed of its way up, in bit/s.
@@ -49,6 +58,7 @@ pub(crate) struct Report {
 
 #[derive(Debug, Deserialize)]
 struct Gap {
+    id: String,
     longest_ms: f64,
     lasting_ms: f64,
 }
@@ -85,6 +95,7 @@ impl Onlooker {
             orders,
             answers: BufReader::new(answers).lines(),
             id: String::new(),
+            apart: BTreeSet::new(),
         };
         let came = onlooker.answer(ARRIVES).await?;
         let node = onlooker.program.id().context("node has ended")?;
@@ -107,8 +118,31 @@ impl Onlooker {
     }
 
     pub(crate) async fn report(&mut self) -> anyhow::Result<Report> {
+        let mut report = self.report_of_all().await?;
+        report.gaps.retain(|gap| !self.apart.contains(&gap.id));
+        Ok(report)
+    }
+
+    async fn report_of_all(&mut self) -> anyhow::Result<Report> {
         self.orders.write_all(b"report\n").await?;
         self.answer(ANSWERS).await
+    }
+
+    /// What comes of this one is no gap of the others: it is away, and told of by itself.
+    pub(crate) fn sets_apart(&mut self, owner: &str) {
+        self.apart.insert(owner.to_owned());
+    }
+
+    /// Whether a picture of this one came after `then`.
+    pub(crate) async fn sees_one_since(
+        &mut self,
+        owner: &str,
+        then: Instant,
+    ) -> anyhow::Result<bool> {
+        let since = then.elapsed();
+        let report = self.report_of_all().await?;
+        let of = report.gaps.iter().find(|gap| gap.id == owner);
+        Ok(of.is_some_and(|gap| millis(gap.lasting_ms) < since))
     }
 
     /// Whether a report is of the participant that came.
@@ -157,6 +191,16 @@ impl Report {
         )
     }
 
+    /// How this one has stood on its roster, one entry for each change.
+    pub(crate) fn standings(&self, of: &str) -> &[Standing] {
+        self.standings.get(of).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether its media link is up, and by which code it is refused where it is.
+    pub(crate) fn media(&self) -> (bool, Option<&str>) {
+        (self.has_media, self.media_refused.as_deref())
+    }
+
     /// Of how many it sees pictures.
     pub(crate) fn senders(&self) -> usize {
         self.gaps.len()
@@ -164,5 +208,9 @@ impl Report {
 }
 
 fn longest(ms: impl Iterator<Item = f64>) -> Duration {
-    Duration::from_secs_f64(ms.fold(0.0, f64::max) / 1000.0)
+    millis(ms.fold(0.0, f64::max))
+}
+
+fn millis(ms: f64) -> Duration {
+    Duration::from_secs_f64(ms / 1000.0)
 }

@@ -6,19 +6,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use darktower_client::{Api, ApiError, CreateMeeting};
+use tokio::task::block_in_place;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::Arguments;
 use crate::askers::Asker;
-use crate::crowd::{Crowd, Meeting, Person, places};
-use crate::onlooker::{Onlooker, Report};
+use crate::crowd::{Crowd, Identity, Meeting, places};
 use crate::rows::{Blow, Ground, Measure, Row, Victim};
+use crate::steady::{FLOWS, QUIET};
 use crate::system::System;
 
-/// Quiet time before a blow, in which everything flows, and after everybody is back: what is broken shows, and a gap
-/// that begins late counts.
-pub(crate) const QUIET: Duration = Duration::from_secs(2);
-/// The same where times are not what is looked at.
+/// Quiet time where times are not what is looked at.
 const QUIET_UNTIMED: Duration = Duration::from_millis(500);
 /// How often it is looked whether everybody is back.
 const LOOK: Duration = Duration::from_millis(20);
@@ -29,13 +27,6 @@ const NEW_MEETINGS: usize = 12;
 /// A handler through which media comes again gets meetings by then, also one that failed again and again: it is asked
 /// for up to forty good probes.
 const RETURNS: Duration = Duration::from_secs(60);
-/// A flow without a frame for longer has stopped.
-pub(crate) const FLOWS: Duration = Duration::from_millis(400);
-/// The same at a browser, which draws what it gets on processors that have everything else to do.
-const FLOWS_AT_BROWSER: Duration = Duration::from_secs(1);
-/// Everything flows by then.
-pub(crate) const FLOWS_BY: Duration = Duration::from_secs(20);
-
 /// What came of a row.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -77,7 +68,7 @@ pub(crate) async fn row(
     mut system: System,
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
-    let mut crowd = Crowd::begin(&system, arguments, true).await?;
+    let mut crowd = Crowd::begin(&system, arguments).await?;
     let askers = askers(row, &system, &crowd.meetings);
     let quiet = match arguments.untimed {
         true => QUIET_UNTIMED,
@@ -109,29 +100,10 @@ async fn once(
     quiet: Duration,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    let (meetings, onlooker) = (&crowd.meetings, &mut crowd.onlooker);
+    let before = crowd.settles(row, quiet, outcome).await?;
+    let meetings = &crowd.meetings;
     let (victim, concerned) = aim(row, system, meetings).await?;
-    tokio::time::sleep(quiet).await;
-    // Who came last may not have been shown all pictures yet.
-    let all = || meetings.iter().flat_map(|meeting| &meeting.people);
-    let flows = until(Instant::now(), FLOWS_BY, || {
-        all().all(|person| person.flows(FLOWS))
-    });
-    if flows.await.is_none() {
-        outcome.note(format!("{}: not everybody sees everybody before", row.name));
-    }
-    if let (Some(onlooker), Some(first)) = (onlooker.as_mut(), meetings.first())
-        && !comes_to_see_all(onlooker, first).await?
-    {
-        let name = row.name;
-        outcome.note(format!("{name}: the browser does not see everybody before"));
-    }
     let people = || concerned.iter().flat_map(|meeting| &meeting.people);
-    let before: Vec<_> = all().map(Person::identity).collect();
-    all().for_each(Person::reset);
-    if let Some(onlooker) = onlooker.as_mut() {
-        onlooker.reset().await?;
-    }
     let globals = system.apis();
     let began = Instant::now();
     let struck = system.strike(row.victim, row.blow, victim).await?;
@@ -227,7 +199,7 @@ async fn once(
             outcome.note(format!("{}: no new meeting came to it", row.name));
         }
     }
-    system.mend(struck)?;
+    block_in_place(|| system.mend(struck))?;
     if row.measure == Measure::Avoided {
         let healed = Instant::now();
         while !is_used(&globals, victim).await? {
@@ -239,61 +211,7 @@ async fn once(
     }
     tokio::time::sleep(quiet).await;
     judge(row, &concerned, meetings, &before, outcome);
-    if let (Some(onlooker), Some(first)) = (onlooker.as_mut(), meetings.first()) {
-        look_at(row, onlooker, first, outcome).await?;
-    }
-    Ok(())
-}
-
-/// Pictures of everybody in this meeting come at the browser.
-fn sees_all(report: &Report, meeting: &Meeting) -> bool {
-    report.senders() >= meeting.people.len() && report.lasting() <= FLOWS_AT_BROWSER
-}
-
-/// The same within a while.
-pub(crate) async fn comes_to_see_all(
-    onlooker: &mut Onlooker,
-    meeting: &Meeting,
-) -> anyhow::Result<bool> {
-    let begun = Instant::now();
-    while !sees_all(&onlooker.report().await?, meeting) {
-        if begun.elapsed() > FLOWS_BY {
-            return Ok(false);
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(true)
-}
-
-/// What must hold for the browser in this meeting.
-pub(crate) async fn look_at(
-    row: &Row,
-    onlooker: &mut Onlooker,
-    meeting: &Meeting,
-    outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    let report = onlooker.report().await?;
-    if !onlooker.is_same(&report) {
-        outcome.note(format!("{}: the browser is another: {report:?}", row.name));
-    }
-    if !sees_all(&report, meeting) {
-        outcome.note(format!(
-            "{}: the browser does not see everybody: {report:?}",
-            row.name
-        ));
-    }
-    let apart = meeting.people.iter().filter_map(Person::gap_apart);
-    let apart: Vec<_> = apart.collect();
-    let seen = apart.iter().copied().max();
-    let gap = report.longest().max(seen.unwrap_or(Duration::MAX));
-    if gap > row.at_browser() {
-        let there = report.in_words();
-        let who = format!("{}: the browser", row.name);
-        let slow = format!("{who} was not seen for {apart:?} by the others; it had {there}");
-        outcome.slow.push(slow);
-    }
-    outcome.browser.push(gap);
-    Ok(())
+    crowd.look_at_browser(row, outcome).await
 }
 
 /// How long it took since `began` until it holds; `None` where that is longer than `within`.
@@ -426,7 +344,7 @@ fn judge(
     row: &Row,
     concerned: &[&Meeting],
     meetings: &[Meeting],
-    before: &[crate::crowd::Identity],
+    before: &[Identity],
     outcome: &mut Outcome,
 ) {
     let mut before = before.iter();

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::Arguments;
 use crate::crowd::{Crowd, Meeting, Person};
-use crate::play::{Outcome, QUIET, look_at};
+use crate::play::Outcome;
 use crate::rows::{Measure, Row};
+use crate::steady::QUIET;
 use crate::system::System;
 use darktower_client::Via;
 
@@ -43,32 +44,21 @@ pub(crate) async fn row(
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
-    // The previous release is built without a page.
-    let mut crowd = Crowd::begin(&system, arguments, back).await?;
+    let mut crowd = Crowd::begin(&system, arguments).await?;
     // Those who come for a moment would change the roster of the others.
     let visited = Meeting::begin(&system.api(), &system.ways(), 1, None).await?;
     let mut to_previous = back;
     for _ in 0..arguments.repeat {
-        sleep(QUIET).await;
-        let before: Vec<_> = crowd.people().map(Person::identity).collect();
-        crowd.people().for_each(Person::reset);
-        if let Some(onlooker) = &mut crowd.onlooker {
-            onlooker.reset().await?;
-        }
+        let before = crowd.settles(row, QUIET, &mut outcome).await?;
         let visits = visit(system.api(), visited.code.clone());
         let program = to_previous.then(previous).transpose()?;
         system.roll(program).await?;
         sleep(QUIET).await;
-        for (person, before) in crowd.people().zip(before) {
-            outcome.samples.extend(person.gaps());
-            let now = person.identity();
-            if now != before {
-                outcome.note(format!("{}: {before:?} became {now:?}", row.name));
-            }
-        }
-        if let (Some(onlooker), Some(first)) = (&mut crowd.onlooker, crowd.meetings.first()) {
-            look_at(row, onlooker, first, &mut outcome).await?;
-        }
+        crowd.are_the_same(row, &before, &mut outcome);
+        outcome
+            .samples
+            .extend(crowd.people().flat_map(Person::gaps));
+        crowd.look_at_browser(row, &mut outcome).await?;
         let visits = visits.end().await?;
         anyhow::ensure!(visits.came > 0, "nobody came");
         for failed in visits.failed {

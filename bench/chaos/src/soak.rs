@@ -12,8 +12,9 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use crate::Arguments;
 use crate::crowd::{Crowd, Person};
 use crate::held::resident;
-use crate::play::{FLOWS, Outcome, look_at};
+use crate::play::Outcome;
 use crate::rows::{Blow, Row, Victim};
+use crate::steady::FLOWS;
 use crate::system::{Node, System};
 
 /// Between two who come, and how long each stays.
@@ -59,7 +60,7 @@ pub(crate) async fn row(
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
-    let mut crowd = Crowd::begin(&system, arguments, true).await?;
+    let mut crowd = Crowd::begin(&system, arguments).await?;
     let who = |crowd: &Crowd| -> Vec<_> {
         let people = crowd.people();
         people.map(|person| person.identity().me).collect()
@@ -85,9 +86,7 @@ pub(crate) async fn row(
     if !crowd.people().all(|person| person.flows(FLOWS)) {
         outcome.note(format!("{}: somebody who stayed sees nothing", row.name));
     }
-    if let (Some(onlooker), Some(first)) = (&mut crowd.onlooker, crowd.meetings.first()) {
-        look_at(row, onlooker, first, &mut outcome).await?;
-    }
+    crowd.look_at_browser(row, &mut outcome).await?;
     for life in lives.values() {
         life.judge(row, time, &mut outcome);
     }

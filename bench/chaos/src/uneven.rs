@@ -7,9 +7,10 @@ use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
 
 use crate::Arguments;
-use crate::crowd::{Crowd, Person};
-use crate::play::{FLOWS, FLOWS_BY, Outcome, QUIET, comes_to_see_all, look_at, until};
+use crate::crowd::Crowd;
+use crate::play::Outcome;
 use crate::rows::Row;
+use crate::steady::{FLOWS, QUIET};
 use crate::system::System;
 
 /// How often it is looked where the meetings are.
@@ -33,24 +34,8 @@ pub(crate) async fn row(
     let mut outcome = Outcome::default();
     for _ in 0..arguments.repeat {
         system.only_one_controller();
-        let mut crowd = Crowd::begin(&system, arguments, true).await?;
-        sleep(QUIET).await;
-        // Who came last may not have been shown all pictures yet.
-        let flows = || crowd.people().all(|person| person.flows(FLOWS));
-        if until(Instant::now(), FLOWS_BY, flows).await.is_none() {
-            outcome.note(format!("{}: not everybody sees everybody before", row.name));
-        }
-        if let (Some(onlooker), Some(first)) = (&mut crowd.onlooker, crowd.meetings.first())
-            && !comes_to_see_all(onlooker, first).await?
-        {
-            let name = row.name;
-            outcome.note(format!("{name}: the browser does not see everybody before"));
-        }
-        let before: Vec<_> = crowd.people().map(Person::identity).collect();
-        crowd.people().for_each(Person::reset);
-        if let Some(onlooker) = &mut crowd.onlooker {
-            onlooker.reset().await?;
-        }
+        let mut crowd = Crowd::begin(&system, arguments).await?;
+        let before = crowd.settles(row, QUIET, &mut outcome).await?;
         let began = Instant::now();
         block_in_place(|| system.fill())?;
         let mut even = false;
@@ -63,11 +48,8 @@ pub(crate) async fn row(
             false => outcome.note(format!("{}: one still carries much more", row.name)),
         }
         sleep(QUIET).await;
-        for (person, before) in crowd.people().zip(before) {
-            let now = person.identity();
-            if now != before {
-                outcome.note(format!("{}: {before:?} became {now:?}", row.name));
-            }
+        crowd.are_the_same(row, &before, &mut outcome);
+        for person in crowd.people() {
             if person.media_ups() > 0 || !person.flows(FLOWS) {
                 outcome.note(format!("{}: media of somebody was disturbed", row.name));
             }
@@ -78,9 +60,7 @@ pub(crate) async fn row(
             let gaps = person.gaps().into_iter();
             outcome.gap = gaps.fold(outcome.gap, Duration::max);
         }
-        if let (Some(onlooker), Some(first)) = (&mut crowd.onlooker, crowd.meetings.first()) {
-            look_at(row, onlooker, first, &mut outcome).await?;
-        }
+        crowd.look_at_browser(row, &mut outcome).await?;
         crowd.leave().await?;
     }
     Ok(outcome)

@@ -17,6 +17,9 @@ interface Flow {
   longest: number;
 }
 
+/** How somebody stands on the roster. */
+type Standing = "here" | "away" | "gone";
+
 interface Onlooker {
   reset(): void;
   report(): object;
@@ -31,12 +34,26 @@ function install(): void {
   /** The least that was believed of the way up, bit/s. */
   let leastUp = Infinity;
   const flows = new Map<string, Flow>();
+  /** How each has stood, one entry for each change. */
+  const standings = new Map<string, Standing[]>();
+
+  function stands(id: string, now: Standing): void {
+    const was = standings.get(id) ?? [];
+    if (was.at(-1) !== now) standings.set(id, [...was, now]);
+  }
 
   async function look(): Promise<void> {
     const { received } = await globalThis.darktower.stats();
     const now = performance.now();
-    leastUp = Math.min(leastUp, globalThis.darktower.snapshot.estimates.up_bps ?? Infinity);
-    for (const { id, me, tracks } of globalThis.darktower.snapshot.participants) {
+    const { estimates, participants } = globalThis.darktower.snapshot;
+    leastUp = Math.min(leastUp, estimates.up_bps ?? Infinity);
+    for (const id of standings.keys()) {
+      if (participants.some((one) => one.id === id)) continue;
+      stands(id, "gone");
+      flows.delete(id);
+    }
+    for (const { id, me, away, tracks } of participants) {
+      stands(id, away ? "away" : "here");
       const ids = tracks.map((track) => track.id);
       const seen = received.filter(({ kind, track }) => kind === "video" && ids.includes(track));
       const decoded = seen.reduce((sum, one) => sum + one.decoded, 0);
@@ -66,8 +83,9 @@ function install(): void {
     },
     report: () => {
       const now = performance.now();
-      const { phase, participants } = globalThis.darktower.snapshot;
-      const gaps = [...flows.values()].map((flow) => ({
+      const { phase, participants, links } = globalThis.darktower.snapshot;
+      const gaps = [...flows].map(([id, flow]) => ({
+        id,
         longest_ms: Math.max(flow.longest, now - flow.at),
         lasting_ms: now - flow.at,
       }));
@@ -75,6 +93,9 @@ function install(): void {
         phase,
         me: participants.find(({ me }) => me)?.id ?? null,
         gaps,
+        standings: Object.fromEntries(standings),
+        has_media: links.media === "up",
+        media_refused: links.media_refused,
         late_ms: latest,
         least_up_bps: Number.isFinite(leastUp) ? leastUp : null,
       };
