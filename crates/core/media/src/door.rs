@@ -25,6 +25,9 @@ pub enum Caller {
 #[derive(Debug, Clone, Copy)]
 pub struct Door {
     capacity: u32,
+    /// Whom it has let in and who has not left; probes among the participants.
+    participants: usize,
+    trunks: usize,
     /// When somebody was last refused for want of room.
     refused: Option<Duration>,
 }
@@ -34,37 +37,47 @@ impl Door {
     pub fn new(capacity: u32) -> Self {
         Self {
             capacity,
+            participants: 0,
+            trunks: 0,
             refused: None,
         }
     }
 
-    /// Whether the caller gets in, where so many sessions of participants, the caller's among them, and so many trunks are
-    /// there.
-    pub fn opens(
-        &mut self,
-        now: Duration,
-        caller: Caller,
-        participants: usize,
-        trunks: usize,
-    ) -> bool {
+    /// Whether the caller gets in, which takes a place until it has [left](Self::left). Who is refused takes none: two
+    /// who come for the last place in one moment must not both be kept out by the other.
+    pub fn opens(&mut self, now: Duration, caller: Caller) -> bool {
         let capacity = self.capacity as usize;
         let opens = match caller {
-            Caller::Participant => participants <= capacity,
-            Caller::Probe => participants <= capacity + PROBES,
-            Caller::Trunk => trunks < TRUNKS,
+            Caller::Participant => self.participants < capacity,
+            Caller::Probe => self.participants < capacity + PROBES,
+            Caller::Trunk => self.trunks < TRUNKS,
         };
-        if !opens {
-            self.refused = Some(now);
+        match opens {
+            true => *self.places(caller) += 1,
+            false => self.refused = Some(now),
         }
         opens
     }
 
+    /// One whom it let in has left.
+    pub fn left(&mut self, caller: Caller) {
+        let places = self.places(caller);
+        *places = places.saturating_sub(1);
+    }
+
+    fn places(&mut self, caller: Caller) -> &mut usize {
+        match caller {
+            Caller::Participant | Caller::Probe => &mut self.participants,
+            Caller::Trunk => &mut self.trunks,
+        }
+    }
+
     /// What it carries: one more than it takes while somebody who was refused comes again and again.
-    pub fn load(&self, now: Duration, participants: usize) -> u32 {
+    pub fn load(&self, now: Duration) -> u32 {
         let is_crowded = self.refused.is_some_and(|at| now < at + COMES_AGAIN);
         match is_crowded {
             true => self.capacity.saturating_add(1),
-            false => u32::try_from(participants)
+            false => u32::try_from(self.participants)
                 .unwrap_or(u32::MAX)
                 .min(self.capacity),
         }

@@ -37,15 +37,40 @@ pub(crate) enum Refusal {
     Code(Code),
 }
 
+/// The place of one who was let in, until this goes.
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    caller: Caller,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>, caller: Caller) -> Option<Self> {
+        let opens = shared.door().opens(shared.origin.elapsed(), caller);
+        opens.then(|| Self {
+            shared: shared.clone(),
+            caller,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.door().left(self.caller);
+    }
+}
+
 /// Looks at a request as far as nobody has to be asked for it.
-pub(crate) fn look(shared: &Shared, request: &Request) -> Result<Credential, Refusal> {
+pub(crate) fn look(
+    shared: &Arc<Shared>,
+    request: &Request,
+) -> Result<(Credential, Place), Refusal> {
     if request.path() != PATH {
         return Err(Refusal::Status(Code::NotFound.http_status()));
     }
-    credential(shared, request).map_err(Refusal::Code)
+    admitted(shared, request).map_err(Refusal::Code)
 }
 
-fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
+fn admitted(shared: &Arc<Shared>, request: &Request) -> Result<(Credential, Place), Code> {
     let config = &shared.config;
     if shared.draining.is_cancelled() {
         return Err(Code::Draining);
@@ -56,9 +81,7 @@ fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
         Some(_) => Caller::Probe,
         None => Caller::Participant,
     };
-    if !shared.opens(caller) {
-        return Err(Code::Overloaded);
-    }
+    let place = Place::take(shared, caller).ok_or(Code::Overloaded)?;
     if request
         .origin()
         .is_some_and(|origin| !config.allows(origin))
@@ -73,13 +96,13 @@ fn credential(shared: &Shared, request: &Request) -> Result<Credential, Code> {
         let ticket = ticket.map_err(|_| Code::TicketUnknown)?;
         let hash = digest(&SHA256, &ticket);
         let hash = hash.as_ref().try_into().map_err(|_| Code::Internal)?;
-        return Ok(Credential::Ticket { hash, of_trunk });
+        return Ok((Credential::Ticket { hash, of_trunk }, place));
     }
     if of_trunk {
         return Err(Code::TicketUnknown);
     }
     let token = request.parameter("token").ok_or(Code::Unauthenticated)?;
-    Ok(Credential::Token(token))
+    Ok((Credential::Token(token), place))
 }
 
 /// Finds out whose credential it is. A participant's is none for a trunk, or a full handler would be open to all.

@@ -42,7 +42,7 @@ use bytes::Bytes;
 use darktower_cluster::rpc::media_handler_server::MediaHandlerServer;
 use darktower_cluster::token::{ReplayCache, Verifier};
 use darktower_cluster::{Registration, Timing, Trust, grpc};
-use darktower_media::door::{Caller, Door};
+use darktower_media::door::Door;
 use darktower_media::path;
 use darktower_net::plane::{Inlet, Plane};
 use darktower_net::wt::Serving;
@@ -134,8 +134,6 @@ struct Shared {
     runtime: Handle,
     /// Sessions, from the request until the peer was told of the end.
     sessions: watch::Sender<usize>,
-    /// Of these, trunks of other handlers, which take no participant's place.
-    trunks: AtomicUsize,
     meetings: AtomicUsize,
     door: Mutex<Door>,
     /// Tell participants to go elsewhere.
@@ -159,28 +157,13 @@ impl Shared {
         *self.sessions.borrow()
     }
 
-    fn trunks(&self) -> usize {
-        self.trunks.load(Ordering::Relaxed)
-    }
-
-    fn participants(&self) -> usize {
-        self.sessions().saturating_sub(self.trunks())
-    }
-
     fn door(&self) -> MutexGuard<'_, Door> {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is room for one whose session is counted already.
-    fn opens(&self, caller: Caller) -> bool {
-        let now = self.origin.elapsed();
-        let (participants, trunks) = (self.participants(), self.trunks());
-        self.door().opens(now, caller, participants, trunks)
-    }
-
     /// What it carries, as others are told.
     fn load(&self) -> u32 {
-        self.door().load(self.origin.elapsed(), self.participants())
+        self.door().load(self.origin.elapsed())
     }
 
     fn came(&self) {
@@ -233,7 +216,6 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         trunk_ports: Ports::default(),
         runtime: Handle::current(),
         sessions: watch::Sender::new(0),
-        trunks: AtomicUsize::new(0),
         meetings: AtomicUsize::new(0),
         door: Mutex::new(Door::new(config.capacity)),
         draining: CancellationToken::new(),

@@ -19,6 +19,7 @@ use darktower_wire::media_control::{
 };
 
 use crate::Shared;
+use crate::door::Place;
 use crate::egress::Outgoing;
 use crate::ingress::{Ingress, Taken};
 use crate::measure::Tally;
@@ -50,8 +51,6 @@ pub(crate) struct Session {
     pub(crate) span: tracing::Span,
     pub(crate) armed: Armed,
     pub(crate) touched: bool,
-    /// It is one of another handler.
-    pub(crate) is_trunk: bool,
     /// Why it must end.
     pub(crate) ending: Option<Code>,
     /// Whether it is to be told to go elsewhere.
@@ -67,6 +66,7 @@ pub(crate) struct Session {
     outgoing: Outgoing,
     control: Option<StreamId>,
     decoder: framing::Decoder,
+    _place: Place,
     /// Until when Hello must have been said; `None` once it has.
     hello_by: Option<Duration>,
     unsaid: usize,
@@ -79,7 +79,7 @@ impl Session {
         id: SessionId,
         key: SessionKey,
         meeting: MeetingId,
-        is_trunk: bool,
+        (is_trunk, place): (bool, Place),
         span: tracing::Span,
     ) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl Session {
             span,
             armed: Armed::default(),
             touched: false,
-            is_trunk,
+            _place: place,
             ending: None,
             drains: false,
             waits: None,

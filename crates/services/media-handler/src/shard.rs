@@ -17,7 +17,7 @@ use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId};
 
 use crate::directory::{Holder, home};
-use crate::door::{self, Refusal};
+use crate::door::{self, Place, Refusal};
 use crate::measure::Tally;
 use crate::meeting::{Event, Events, Meeting};
 use crate::reach::{Hop, Reach};
@@ -74,6 +74,7 @@ enum Due {
 struct Asked {
     trace: TraceContext,
     beside: bool,
+    place: Place,
 }
 
 /// One shard.
@@ -267,8 +268,8 @@ impl Shard {
         self.shared.came();
         let trace = request.parameter(TRACEPARENT);
         let trace = TraceContext::continued(trace.as_deref().or(request.header(TRACEPARENT)));
-        let credential = match door::look(&self.shared, request) {
-            Ok(credential) => credential,
+        let (credential, place) = match door::look(&self.shared, request) {
+            Ok(admitted) => admitted,
             Err(Refusal::Status(status)) => {
                 measure::refused("session", Code::NotFound);
                 let now = io.now();
@@ -291,7 +292,12 @@ impl Shard {
             wt.path(|path| path.hear_of(Bitrate::from_bps(bps)));
         }
         let beside = request.parameter(BESIDE).is_some();
-        self.asked.insert(key, Asked { trace, beside });
+        let asked = Asked {
+            trace,
+            beside,
+            place,
+        };
+        self.asked.insert(key, asked);
         let (shared, inlet) = (self.shared.clone(), io.inlet());
         self.shared.runtime.spawn(async move {
             let who = door::authenticate(&shared, credential).await;
@@ -312,7 +318,11 @@ impl Shard {
         let Some(asked) = self.asked.remove(&key) else {
             return;
         };
-        let Asked { trace, beside } = asked;
+        let Asked {
+            trace,
+            beside,
+            place,
+        } = asked;
         let holder = match who {
             Ok(holder) => holder,
             Err(code) => {
@@ -337,11 +347,9 @@ impl Shard {
         );
         let id = self.reach.number(key);
         span.in_scope(|| tracing::info!(session = id.0, "media session opened"));
-        let mut session = Session::new(now, &self.shared, id, key, meeting, is_trunk, span);
+        let admitted = (is_trunk, place);
+        let mut session = Session::new(now, &self.shared, id, key, meeting, admitted, span);
         session.waits = beside.then_some(seat);
-        if is_trunk {
-            self.shared.trunks.fetch_add(1, Ordering::Relaxed);
-        }
         self.reach.insert(session);
         let session = id;
         if !beside {
@@ -360,9 +368,6 @@ impl Shard {
 
     fn ended(&mut self, now: Duration, session: &Session, code: Code) {
         measure::session_closed(code);
-        if session.is_trunk {
-            self.shared.trunks.fetch_sub(1, Ordering::Relaxed);
-        }
         let id = session.id;
         session.span.in_scope(|| {
             tracing::info!(session = id.0, code = code.name(), "media session closed");
