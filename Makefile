@@ -117,7 +117,7 @@ bench-network: setup ## Rows N1 to N10 of bad networks, in virtual time and over
 ROW ?=
 CHAOS ?=
 PREVIOUS ?=
-chaos: setup web-core build-web ## Kill parts of a running system under load: make chaos [ROW=F3], or update it: ROW=F11-forward PREVIOUS=<commit>
+chaos: setup web-core build-web ## Kill parts of a running system under load: make chaos [ROW=F3]; long rows and updates too: CHAOS=--all PREVIOUS=<commit>
 	$(if $(PREVIOUS),@./scripts/build-previous.sh $(PREVIOUS) $(abspath $(TARGET))/previous)
 	cargo build --profile quick --quiet --package darktower --package darktower-client --package darktower-bench-chaos --bins
 	@$(NPM) run tools -w e2e

@@ -46,7 +46,7 @@ pub(crate) async fn row(
         crowd.is_looked_on(&system).await?;
     }
     let server = system.api();
-    for _ in 0..arguments.repeat {
+    for _ in 0..arguments.repeats(row) {
         let mut sleepers = Vec::new();
         for meeting in &crowd.meetings {
             sleepers.push(Sleeper::join(&server, meeting, &devices).await?);

@@ -94,6 +94,8 @@ impl Crowd {
 
 /// A meeting and everybody in it.
 pub(crate) struct Meeting {
+    /// As the state store names it.
+    pub(crate) id: String,
     pub(crate) code: String,
     pub(crate) people: Vec<Person>,
 }
@@ -146,22 +148,39 @@ impl Meeting {
         people: usize,
         devices: Option<&Devices>,
     ) -> anyhow::Result<Self> {
-        let api = Api::new(server)?;
+        let mut meeting = Self::create(server).await?;
+        meeting.gather(server, ways, people, devices).await?;
+        Ok(meeting)
+    }
+
+    /// Creates a meeting in which nobody is.
+    pub(crate) async fn create(server: &str) -> anyhow::Result<Self> {
         let wanted = CreateMeeting {
             key_in_link: Some(false),
             ..CreateMeeting::default()
         };
-        let code = api.create_meeting(&wanted).await?.meeting.code;
-        let mut meeting = Self {
-            code,
+        let created = Api::new(server)?.create_meeting(&wanted).await?.meeting;
+        Ok(Self {
+            id: created.id.to_string(),
+            code: created.code,
             people: Vec::new(),
-        };
+        })
+    }
+
+    /// So many come, and see one another.
+    pub(crate) async fn gather(
+        &mut self,
+        server: &str,
+        ways: &Via,
+        people: usize,
+        devices: Option<&Devices>,
+    ) -> anyhow::Result<()> {
         for number in 0..people {
-            let person = Person::join(server, ways, &meeting.code, number, devices).await?;
-            meeting.people.push(person);
+            let person = Person::join(server, ways, &self.code, number, devices).await?;
+            self.people.push(person);
         }
         let films = devices.map_or(0, |devices| devices.films);
-        for (number, person) in meeting.people.iter().enumerate() {
+        for (number, person) in self.people.iter().enumerate() {
             let film = films.min(people) - usize::from(number < films);
             let all = |state: &State| {
                 let others = state.participants.iter().filter(|other| !other.me);
@@ -171,7 +190,7 @@ impl Meeting {
             let reached = timeout(WITHIN, person.client.reach(all)).await;
             reached.context("not everybody came")??;
         }
-        Ok(meeting)
+        Ok(())
     }
 
     /// How long a newcomer takes to be told the way by one of these global controllers, tried in turn.

@@ -93,7 +93,7 @@ pub(crate) async fn row(
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
-    for _ in 0..arguments.repeat {
+    for _ in 0..arguments.repeats(row) {
         let mut crowd = Crowd::begin(&system, arguments).await?;
         once(row, &mut system, &mut crowd, arguments, &mut outcome).await?;
         crowd.leave().await?;

@@ -2,7 +2,7 @@
 //! notice.
 //!
 //! What it is: [`system`] starts the processes, [`crowd`] the participants, [`onlooker`] is the one at a browser,
-//! [`askers`] those who come and create meetings, [`rows`] says what is done to whom and what must hold, [`steady`] waits until everybody sees everybody, [`play`] does it again and again; [`away`],
+//! [`askers`] and [`visited`] those who come and create meetings, [`owners`] looks who owns one, [`rows`] says what is done to whom and what must hold, [`steady`] waits until everybody sees everybody, [`play`] does it again and again; [`away`],
 //! [`crowded`], [`many`], [`uneven`], [`release`] and [`soak`] play the rows of who sleeps, of too little room, of hundreds, of controllers that come, of an update
 //! and of a long time. What it must not do: judge by what the servers say; what
 //! counts is what the participants see.
@@ -18,6 +18,7 @@ mod held;
 mod many;
 mod nice;
 mod onlooker;
+mod owners;
 mod play;
 mod release;
 mod rows;
@@ -26,6 +27,7 @@ mod steady;
 mod system;
 mod tell;
 mod uneven;
+mod visited;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -39,9 +41,12 @@ struct Arguments {
     /// Only rows whose name begins so, such as F3 or F2-kill; may be given several times.
     #[arg(long)]
     row: Vec<String>,
-    /// How often each row is played.
-    #[arg(long, default_value_t = 5)]
-    repeat: u32,
+    /// Long rows, and those of the previous release, too.
+    #[arg(long)]
+    all: bool,
+    /// How often each row is played: 5 times, long ones once.
+    #[arg(long)]
+    repeat: Option<u32>,
     /// Meetings at once.
     #[arg(long, default_value_t = 4)]
     meetings: usize,
@@ -60,6 +65,22 @@ struct Arguments {
 }
 
 impl Arguments {
+    fn plays(&self, row: &rows::Row) -> bool {
+        let begins = |name: &String| row.name.starts_with(&format!("{name}-"));
+        let is_named = self.row.iter().any(|name| row.name == name);
+        match row.takes {
+            rows::Takes::Little => is_named || self.row.is_empty() || self.row.iter().any(begins),
+            rows::Takes::Long | rows::Takes::Previous => is_named || self.all,
+        }
+    }
+
+    fn repeats(&self, row: &rows::Row) -> u32 {
+        self.repeat.unwrap_or(match row.takes {
+            rows::Takes::Little | rows::Takes::Previous => 5,
+            rows::Takes::Long => 1,
+        })
+    }
+
     /// Of all meetings, one at a browser included.
     fn participants(&self) -> usize {
         self.meetings * self.people + usize::from(self.browser)
@@ -69,14 +90,10 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let wanted = |row: &&rows::Row| {
-        let named = |name: &String| row.name == name || row.name.starts_with(&format!("{name}-"));
-        match row.long {
-            true => arguments.row.iter().any(|name| row.name == name),
-            false => arguments.row.is_empty() || arguments.row.iter().any(named),
-        }
-    };
-    let rows: Vec<_> = rows::ROWS.iter().filter(wanted).collect();
+    let rows: Vec<_> = rows::ROWS
+        .iter()
+        .filter(|row| arguments.plays(row))
+        .collect();
     anyhow::ensure!(!rows.is_empty(), "there is no such row");
     let mut out = std::io::stdout();
     let (mut lines, mut all) = (Vec::new(), true);

@@ -33,7 +33,7 @@ pub(crate) async fn row(
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     let devices = block_in_place(Devices::of_many)?;
-    for _ in 0..arguments.repeat {
+    for _ in 0..arguments.repeats(row) {
         system.only_one_controller();
         let mut crowd = Crowd::of(&system, MEETINGS, PEOPLE, &devices).await?;
         block_in_place(|| system.fill())?;

@@ -15,6 +15,7 @@ use crate::crowd::{Crowd, Identity, Meeting, places};
 use crate::rows::{Blow, Ground, Measure, Row, Victim};
 use crate::steady::{FLOWS, QUIET};
 use crate::system::System;
+use crate::visited::Visited;
 
 /// Quiet time where times are not what is looked at.
 const QUIET_UNTIMED: Duration = Duration::from_millis(500);
@@ -27,6 +28,9 @@ const NEW_MEETINGS: usize = 12;
 /// A handler through which media comes again gets meetings by then, also one that failed again and again: it is asked
 /// for up to forty good probes.
 const RETURNS: Duration = Duration::from_secs(60);
+/// What a state store lost is there again so long after it is back.
+const REWRITTEN: Duration = Duration::from_secs(5);
+
 /// What came of a row.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -70,6 +74,10 @@ pub(crate) async fn row(
 ) -> anyhow::Result<Outcome> {
     let mut crowd = Crowd::begin(&system, arguments).await?;
     let askers = askers(row, &system, &crowd.meetings);
+    let visited = match row.ground {
+        Ground::Cluster => Some(Visited::begin(&system).await?),
+        _ => None,
+    };
     let quiet = match arguments.untimed {
         true => QUIET_UNTIMED,
         false => QUIET,
@@ -78,8 +86,9 @@ pub(crate) async fn row(
     if row.ground == Ground::Spread && crowd.meetings.iter().any(|meeting| meeting.handlers() < 2) {
         outcome.note(format!("{}: a meeting is on one handler", row.name));
     }
-    for _ in 0..arguments.repeat {
-        once(row, &mut system, &mut crowd, &askers, quiet, &mut outcome).await?;
+    for _ in 0..arguments.repeats(row) {
+        let beside = (&askers[..], visited.as_ref());
+        once(row, &mut system, &mut crowd, beside, quiet, &mut outcome).await?;
     }
     if let Some(servers) = &system.servers {
         let lost = servers.lost(&askers);
@@ -87,6 +96,9 @@ pub(crate) async fn row(
         if told == 0 || !lost.is_empty() {
             outcome.note(format!("{}: of {told} rows are lost: {lost:?}", row.name));
         }
+    }
+    if let Some(visited) = visited {
+        visited.leave().await;
     }
     crowd.leave().await?;
     Ok(outcome)
@@ -96,7 +108,7 @@ async fn once(
     row: &Row,
     system: &mut System,
     crowd: &mut Crowd,
-    askers: &[Asker],
+    (askers, visited): (&[Asker], Option<&Visited>),
     quiet: Duration,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
@@ -105,6 +117,10 @@ async fn once(
     let (victim, concerned) = aim(row, system, meetings).await?;
     let people = || concerned.iter().flat_map(|meeting| &meeting.people);
     let globals = system.apis();
+    let owners = match (row.victim, row.blow) {
+        (Victim::Controller, Blow::Cut) => system.watch_owners(&concerned)?,
+        _ => Vec::new(),
+    };
     let began = Instant::now();
     let struck = system.strike(row.victim, row.blow, victim).await?;
     let healed = Instant::now();
@@ -121,13 +137,8 @@ async fn once(
             Err(problem) => outcome.note(format!("{}: {problem}", row.name)),
         }
     }
-    if row.measure == Measure::Create {
-        for _ in meetings {
-            match created(&globals, began, row.bound * 2).await {
-                Some(at) => outcome.samples.push(at - began),
-                None => outcome.note(format!("{}: no meeting can be created", row.name)),
-            }
-        }
+    if let (Measure::Create, Some(visited)) = (row.measure, visited) {
+        taken_up(row, &globals, meetings.len(), visited, began, outcome).await;
     }
     if row.measure == Measure::Avoided {
         avoided(row, &globals, &concerned, victim, began, outcome).await?;
@@ -209,7 +220,26 @@ async fn once(
             }
         }
     }
+    if let (Victim::Masters, Some(visited)) = (row.victim, visited) {
+        let healed = Instant::now();
+        for entered in visited.enter(&globals, healed, REWRITTEN).await {
+            match entered {
+                Some(took) => outcome
+                    .told
+                    .push(format!("joined {took:.1?} after all were back")),
+                None => outcome.note(format!("{}: a meeting is lost", row.name)),
+            }
+        }
+    }
     tokio::time::sleep(quiet).await;
+    if !owners.is_empty() {
+        system.has_stepped_down(victim, owners.len())?;
+    }
+    for owners in owners {
+        if let Err(problem) = owners.changed_in_order().await {
+            outcome.note(format!("{}: {problem:#}", row.name));
+        }
+    }
     judge(row, &concerned, meetings, &before, outcome);
     crowd.look_at_browser(row, outcome).await
 }
@@ -253,6 +283,36 @@ async fn avoided(
         }
     }
     Ok(())
+}
+
+/// Until as many meetings can be created as there are, and those that are visited joined.
+async fn taken_up(
+    row: &Row,
+    globals: &[String],
+    meetings: usize,
+    visited: &Visited,
+    began: Instant,
+    outcome: &mut Outcome,
+) {
+    let within = row.bound * 2;
+    let create = async {
+        let mut all = Vec::new();
+        for _ in 0..meetings {
+            let at = created(globals, began, within).await;
+            all.push(at.map(|at| at - began));
+        }
+        all
+    };
+    let (entered, created) = tokio::join!(visited.enter(globals, began, within), create);
+    for took in entered.into_iter().chain(created) {
+        match took {
+            Some(took) => outcome.samples.push(took),
+            None => outcome.note(format!(
+                "{}: a meeting cannot be created or joined",
+                row.name
+            )),
+        }
+    }
 }
 
 /// Whether a meeting that is created now comes to this handler.

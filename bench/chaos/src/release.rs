@@ -48,7 +48,7 @@ pub(crate) async fn row(
     // Those who come for a moment would change the roster of the others.
     let visited = Meeting::begin(&system.api(), &system.ways(), 1, None).await?;
     let mut to_previous = back;
-    for _ in 0..arguments.repeat {
+    for _ in 0..arguments.repeats(row) {
         let before = crowd.settles(row, QUIET, &mut outcome).await?;
         let visits = visit(system.api(), visited.code.clone());
         let program = to_previous.then(previous).transpose()?;

@@ -21,7 +21,7 @@ pub(crate) enum Victim {
     Primary,
     /// The primary's PostgreSQL alone.
     PrimaryServer,
-    /// A master of the Redis Cluster.
+    /// The master of the Redis Cluster that the registry of nodes is on, and a third of all meetings.
     Master,
     /// All of them.
     Masters,
@@ -74,7 +74,7 @@ pub(crate) enum Measure {
     /// From the blow until those who create meetings all the time can do so each time, and every meeting that was ever
     /// acknowledged is there.
     Written,
-    /// From the blow until meetings can be created and joined again.
+    /// From the blow until meetings can be created and joined again, and those joined that were on the master.
     Create,
     /// The longest time without a new frame, for each sender and receiver of the meetings concerned.
     Gap,
@@ -129,6 +129,17 @@ pub(crate) enum Ground {
     Seats(u64),
 }
 
+/// What a row takes. Where that is much it is played if it is asked for by its whole name, or with all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// A minute or so.
+    Little,
+    /// Many minutes: it is played once.
+    Long,
+    /// The program of the previous release.
+    Previous,
+}
+
 /// One row of the table.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -140,8 +151,7 @@ pub(crate) struct Row {
     pub(crate) bound: Duration,
     /// No gap of media may be longer, where that is not what is measured.
     pub(crate) gap: Duration,
-    /// It takes many minutes, or a previous release, and is played where it is asked for by its whole name.
-    pub(crate) long: bool,
+    pub(crate) takes: Takes,
 }
 
 impl Row {
@@ -283,6 +293,17 @@ pub(crate) const ROWS: &[Row] = &[
             100,
         )
     },
+    Row {
+        ground: Ground::Cluster,
+        takes: Takes::Long,
+        ..row(
+            "F5-all-real",
+            Victim::Masters,
+            Blow::Kill,
+            Measure::Still(ms(600_000)),
+            100,
+        )
+    },
     deaf("F7-from", Blow::Mute { both: false }),
     deaf("F7-both", Blow::Mute { both: true }),
     Row {
@@ -309,11 +330,11 @@ pub(crate) const ROWS: &[Row] = &[
     away("F9-held", SCALED_TTL_S, SCALED_TTL_S - 3, true),
     away("F9-expired", SCALED_TTL_S, SCALED_TTL_S + 3, false),
     Row {
-        long: true,
+        takes: Takes::Long,
         ..away("F9-real-held", 300, 290, true)
     },
     Row {
-        long: true,
+        takes: Takes::Long,
         ..away("F9-real-expired", 300, 310, false)
     },
     rolled("F11-forward", false),
@@ -335,7 +356,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         ground: Ground::Proxied,
-        long: true,
+        takes: Takes::Long,
         ..row("F15", Victim::Each, Blow::Kill, Measure::Soaked, 10_000)
     },
 ];
@@ -359,7 +380,7 @@ const fn away(name: &'static str, ttl_s: u64, gone_s: u64, held: bool) -> Row {
 const fn rolled(name: &'static str, back: bool) -> Row {
     Row {
         ground: Ground::Proxied,
-        long: true,
+        takes: Takes::Previous,
         ..row(
             name,
             Victim::Release,
@@ -420,6 +441,6 @@ const fn row(
         bound: ms(bound_ms),
         gap: ms(100),
         ground: Ground::Plain,
-        long: false,
+        takes: Takes::Little,
     }
 }

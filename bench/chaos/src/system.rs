@@ -15,10 +15,14 @@ use tokio::time::sleep;
 
 use darktower_client::Via;
 
+use crate::crowd::Meeting;
 use crate::front::{Front, Servers};
+use crate::owners::Owners;
 use crate::rows::{Blow, Ground, Victim};
 
 const ANY: &str = "127.0.0.1:0";
+/// Where the nodes are in the state store.
+const REGISTRY: &str = "darktower:{nodes}";
 const UNLIMITED: &str = "1000000";
 const GLOBALS: usize = 2;
 const CONTROLLERS: usize = 3;
@@ -398,7 +402,7 @@ impl System {
         let State::Cluster(cluster) = &mut self.state else {
             anyhow::bail!("there is no cluster");
         };
-        let mut masters = vec![cluster.master_of("chaos")];
+        let mut masters = vec![cluster.master_of(REGISTRY)];
         if victim == Victim::Masters {
             masters = ["a", "b", "c", "d", "e", "f", "g", "h"]
                 .map(|key| cluster.master_of(key))
@@ -413,6 +417,47 @@ impl System {
             }
         }
         Ok(Struck::State { masters, blow })
+    }
+
+    /// Whether the state of this meeting is on the master that the registry of nodes is on.
+    pub(crate) fn is_beside_the_registry(&self, meeting: &str) -> anyhow::Result<bool> {
+        let State::Cluster(cluster) = &self.state else {
+            anyhow::bail!("there is no cluster");
+        };
+        let key = format!("darktower:{{m:{meeting}}}");
+        Ok(block_in_place(|| {
+            cluster.master_of(&key) == cluster.master_of(REGISTRY)
+        }))
+    }
+
+    /// Looks from now on who owns these meetings.
+    pub(crate) fn watch_owners(&self, meetings: &[&Meeting]) -> anyhow::Result<Vec<Owners>> {
+        let State::One(redis) = &self.state else {
+            anyhow::bail!("there is no one Redis");
+        };
+        let meetings = meetings.iter();
+        meetings
+            .map(|meeting| Owners::watch(redis.port(), &meeting.id))
+            .collect()
+    }
+
+    /// Waits until the controller at `addr` has said of so many meetings that they are another's.
+    pub(crate) fn has_stepped_down(
+        &mut self,
+        addr: Option<SocketAddr>,
+        meetings: usize,
+    ) -> anyhow::Result<()> {
+        let mut all = self.controllers.iter_mut();
+        let node = all.find(|node| Some(node.addr) == addr);
+        let node = node.context("it is gone")?;
+        for _ in 0..meetings {
+            block_in_place(|| {
+                node.process.log(|line| {
+                    line["message"] == "meeting closed here" && line["metadata"]["over"] == "Lost"
+                })
+            });
+        }
+        Ok(())
     }
 
     /// A paused one goes on, one that ended is replaced.

@@ -32,7 +32,7 @@ pub(crate) async fn row(
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
-    for _ in 0..arguments.repeat {
+    for _ in 0..arguments.repeats(row) {
         system.only_one_controller();
         let mut crowd = Crowd::begin(&system, arguments).await?;
         let before = crowd.settles(row, QUIET, &mut outcome).await?;

@@ -22,6 +22,7 @@ fn holds_with(row: &str, meetings: &str, people: &str) {
         ])
         .arg("--untimed")
         .env("DARKTOWER_BIN", program("darktower", "DARKTOWER_BIN"))
+        .env("DARKTOWER_BOT", program("darktower-bot", "DARKTOWER_BOT"))
         .output()
         .expect("it starts");
     let said = String::from_utf8_lossy(&out.stdout);
@@ -112,4 +113,14 @@ fn an_outage_of_five_seconds_keeps_every_connection() {
 #[test]
 fn everybody_may_come_from_another_port() {
     holds("F10");
+}
+
+#[test]
+fn meetings_on_a_master_that_dies_can_be_joined_again() {
+    holds("F5-kill");
+}
+
+#[test]
+fn who_sleeps_for_a_while_is_the_one_that_it_was() {
+    holds("F9-12s");
 }
