@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Ok("skip-fence") => Plant::SkipFence,
         Ok("drop-delta") => Plant::DropDelta,
         Ok("forget-seat") => Plant::ForgetSeat,
+        Ok("trust-store") => Plant::TrustStore,
         _ => Plant::Nothing,
     };
     if let Ok(seed) = first.parse() {

@@ -11,12 +11,19 @@ const DELTAS: usize = 256;
 /// The meeting's memory is the live truth and the log its copy. A log that lacks something
 /// is made whole by a snapshot; an owner whose writes are fenced has lost the meeting, and
 /// nothing it decided since may be told to anybody.
+///
+/// Tries to write are numbered. A store that fails over has forgotten what it acknowledged
+/// last, and may do so faster than anybody sees it gone: its log then ends with another
+/// number than the last that stood.
 #[derive(Debug)]
 pub struct Tenure {
     node: NodeId,
     fence: Fence,
+    /// Of the last try to write.
+    number: u64,
     deltas: usize,
     is_unsaved: bool,
+    is_due: bool,
     is_lost: bool,
 }
 
@@ -27,14 +34,27 @@ pub enum Logged {
     Yes,
     /// A newer fence exists.
     Fenced,
+    /// The store answers, and its log does not end with the write before.
+    OutOfTurn,
     /// Nobody knows.
     Failed,
+}
+
+/// A store's answer to a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Who has the lease, where anybody does.
+    pub owner: Option<NodeId>,
+    /// The owner's fence.
+    pub fence: Fence,
+    /// Number of the last write that the log holds.
+    pub written: u64,
 }
 
 /// What a renewal of the lease means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
-    /// As before.
+    /// As before; whether the log is, says [`Tenure::is_unsaved`].
     Same,
     /// It had run out and is this node's again, with a new fence. Others may have had it
     /// meanwhile: read the log's fence and tell [`Tenure::regained`] before anything else.
@@ -44,13 +64,15 @@ pub enum Renewal {
 }
 
 impl Tenure {
-    /// The lease is `node`'s, with this fence.
-    pub fn new(node: NodeId, fence: Fence) -> Self {
+    /// The lease is `node`'s, with this fence, and the log ends with the write of this number.
+    pub fn new(node: NodeId, fence: Fence, number: u64) -> Self {
         Self {
             node,
             fence,
+            number,
             deltas: 0,
             is_unsaved: false,
+            is_due: false,
             is_lost: false,
         }
     }
@@ -63,6 +85,17 @@ impl Tenure {
     /// The fence to write and to order with.
     pub fn fence(&self) -> Fence {
         self.fence
+    }
+
+    /// Of the last try to write, whatever became of it.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The number to write with next; each is used once.
+    pub fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
     }
 
     /// Whether changes are appended one by one; else the next snapshot has them.
@@ -80,16 +113,21 @@ impl Tenure {
         self.is_lost
     }
 
-    /// Whether the log is long enough for a new snapshot.
+    /// Whether a snapshot is to be written now: the log is long enough for one, or has turned out to lack something
+    /// while the store answers.
     pub fn wants_snapshot(&self) -> bool {
-        self.deltas >= DELTAS && !self.is_lost
+        self.is_due && !self.is_lost
     }
 
     /// A change was appended, or not.
     pub fn appended(&mut self, logged: Logged) {
         match logged {
-            Logged::Yes => self.deltas += 1,
+            Logged::Yes => {
+                self.deltas += 1;
+                self.is_due = self.deltas >= DELTAS;
+            }
             Logged::Fenced => self.is_lost = true,
+            Logged::OutOfTurn => (self.is_unsaved, self.is_due) = (true, true),
             // The meeting goes on; the whole of it is written when the store is back.
             Logged::Failed => self.is_unsaved = true,
         }
@@ -97,25 +135,27 @@ impl Tenure {
 
     /// A snapshot was written, or not. True where the log is whole again by it.
     pub fn saved(&mut self, logged: Logged) -> bool {
+        // Where it failed, the next try is that of a renewal.
+        self.is_due = false;
         match logged {
             Logged::Yes => {
                 self.deltas = 0;
                 return core::mem::take(&mut self.is_unsaved);
             }
             Logged::Fenced => self.is_lost = true,
-            Logged::Failed => self.is_unsaved = true,
+            Logged::OutOfTurn | Logged::Failed => self.is_unsaved = true,
         }
         false
     }
 
-    /// The store's answer to a renewal: who has the lease, and its fence; `None` where
-    /// there was no answer.
-    pub fn renewed(&mut self, lease: Option<(Option<NodeId>, Fence)>) -> Renewal {
+    /// The store's answer to a renewal; `None` where there was none.
+    pub fn renewed(&mut self, lease: Option<Held>) -> Renewal {
         match lease {
-            Some((Some(owner), fence)) if owner == self.node && fence == self.fence => {
+            Some(held) if held.owner == Some(self.node) && held.fence == self.fence => {
+                self.is_unsaved |= held.written != self.number;
                 Renewal::Same
             }
-            Some((Some(owner), fence)) if owner == self.node => Renewal::Regained(fence),
+            Some(held) if held.owner == Some(self.node) => Renewal::Regained(held.fence),
             Some(_) => {
                 self.is_lost = true;
                 Renewal::Not

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use darktower_placement::{Answer, Logged, Outcome, Renewal, Step, Takeover, Tenure};
+use darktower_placement::{Answer, Held, Logged, Outcome, Renewal, Step, Takeover, Tenure};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, NodeId};
 
@@ -71,9 +71,17 @@ fn without_a_registry_the_lease_decides_and_who_drains_waits_for_nobody() {
     );
 }
 
+fn held(owner: NodeId, fence: u64, written: u64) -> Option<Held> {
+    Some(Held {
+        owner: Some(owner),
+        fence: Fence(fence),
+        written,
+    })
+}
+
 #[test]
 fn what_the_log_lacks_a_snapshot_brings() {
-    let mut tenure = Tenure::new(ME, Fence(5));
+    let mut tenure = Tenure::new(ME, Fence(5), 0);
     tenure.appended(Logged::Yes);
     tenure.appended(Logged::Failed);
     assert!(tenure.is_unsaved() && !tenure.appends());
@@ -90,12 +98,39 @@ fn what_the_log_lacks_a_snapshot_brings() {
         tenure.appended(Logged::Yes);
     }
     assert!(tenure.wants_snapshot());
+    tenure.saved(Logged::Failed);
+    assert!(!tenure.wants_snapshot(), "not again with each change");
+    assert!(tenure.is_unsaved(), "but with the next renewal");
+}
+
+/// A store that was away for less than the time between two renewals fails none of them.
+#[test]
+fn what_a_store_lost_while_nobody_looked_is_written_anew() {
+    let mut tenure = Tenure::new(ME, Fence(5), 7);
+    assert_eq!(tenure.renewed(held(ME, 5, 7)), Renewal::Same);
+    assert!(!tenure.is_unsaved());
+    assert_eq!((tenure.next_number(), tenure.next_number()), (8, 9));
+    tenure.appended(Logged::Yes);
+    tenure.appended(Logged::Yes);
+    assert_eq!(tenure.renewed(held(ME, 5, 8)), Renewal::Same);
+    assert!(tenure.is_unsaved() && !tenure.appends(), "9 is gone");
+    assert_eq!(tenure.next_number(), 10);
+    assert!(tenure.saved(Logged::Yes), "whole again");
+    tenure.renewed(held(ME, 5, 10));
+    assert!(!tenure.is_unsaved() && tenure.appends());
+    // Or the next write finds it first.
+    assert_eq!(tenure.next_number(), 11);
+    tenure.appended(Logged::OutOfTurn);
+    assert!(tenure.wants_snapshot() && !tenure.appends());
+    tenure.next_number();
+    assert!(tenure.saved(Logged::Yes), "whole again");
+    assert!(!tenure.wants_snapshot());
 }
 
 #[test]
 fn who_is_fenced_has_lost() {
     let lost = |change: fn(&mut Tenure)| {
-        let mut tenure = Tenure::new(ME, Fence(5));
+        let mut tenure = Tenure::new(ME, Fence(5), 0);
         change(&mut tenure);
         tenure.is_lost() && !tenure.appends()
     };
@@ -104,21 +139,21 @@ fn who_is_fenced_has_lost() {
         it.saved(Logged::Fenced);
     }));
     assert!(lost(|it| {
-        it.renewed(Some((Some(OTHER), Fence(6))));
+        it.renewed(held(OTHER, 6, 0));
     }));
     assert!(lost(|it| it.fenced()));
 }
 
 #[test]
 fn a_lease_that_ran_out_is_kept_only_where_nobody_wrote_meanwhile() {
-    let mut tenure = Tenure::new(ME, Fence(5));
-    let again = tenure.renewed(Some((Some(ME), Fence(9))));
+    let mut tenure = Tenure::new(ME, Fence(5), 0);
+    let again = tenure.renewed(held(ME, 9, 0));
     assert_eq!(again, Renewal::Regained(Fence(9)));
     assert!(tenure.regained(Fence(9), Fence(5)));
     assert_eq!(tenure.fence(), Fence(9));
     assert!(tenure.is_unsaved(), "the log is written anew");
 
-    let mut tenure = Tenure::new(ME, Fence(5));
+    let mut tenure = Tenure::new(ME, Fence(5), 0);
     assert!(!tenure.regained(Fence(9), Fence(7)), "another wrote as 7");
     assert!(tenure.is_lost());
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use darktower_meeting::Meeting;
+use darktower_placement::Tenure;
 use darktower_store::{Lease, MeetingLog, StateStore, Written};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
@@ -112,8 +113,8 @@ impl Directory {
             return Err(Code::Draining.into());
         }
         let lease = owner::take(&shared, id).await?;
-        let meeting = match self.load(&shared, id, record, lease).await {
-            Ok(meeting) => meeting,
+        let (meeting, number) = match self.load(&shared, id, record, lease).await {
+            Ok(loaded) => loaded,
             Err(code) => {
                 let released = self.state.release_lease(id, self.node, lease.fence).await;
                 if let Err(error) = released {
@@ -123,17 +124,19 @@ impl Directory {
             }
         };
         let (events, inbox) = mpsc::channel(INBOX);
-        shard::spawn(shared, meeting, lease.fence, inbox, events.downgrade());
+        let tenure = Tenure::new(self.node, lease.fence, number);
+        shard::spawn(shared, meeting, tenure, inbox, events.downgrade());
         Ok(events)
     }
 
+    /// The meeting, and the number of its log's last write.
     async fn load(
         &self,
         shared: &Shared,
         id: MeetingId,
         record: Option<signal::Meeting>,
         lease: Lease,
-    ) -> Result<Meeting, Code> {
+    ) -> Result<(Meeting, u64), Code> {
         let log = self.state.load_meeting(id).await;
         let log = log.map_err(|error| error.code())?;
         let (now, wall_ms) = (shared.now(), wall_ms());
@@ -150,22 +153,23 @@ impl Directory {
             meeting.handle(now, darktower_meeting::meeting::Input::TakenOver);
             tracing::info!(meeting_id = %id, fence = lease.fence.0, "meeting taken over");
             measure::opened("taken_over");
-            return Ok(meeting);
+            return Ok((meeting, log.number));
         }
         let record = record.ok_or(Code::MeetingUnknown)?;
         let meeting =
             Meeting::new(config, record, now, wall_ms).map_err(|_| Code::MeetingUnknown)?;
+        let number = log.number + 1;
         let written = self
             .state
-            .write_snapshot(id, lease.fence, meeting.snapshot())
+            .write_snapshot(id, lease.fence, number, meeting.snapshot())
             .await;
         match written.map_err(|error| error.code())? {
             Written::Yes => {}
-            Written::Fenced => return Err(Code::NotOwner),
+            Written::Fenced | Written::OutOfTurn => return Err(Code::NotOwner),
         }
         tracing::info!(meeting_id = %id, fence = lease.fence.0, "meeting opened");
         measure::opened("new");
-        Ok(meeting)
+        Ok((meeting, number))
     }
 
     /// Whether the meeting lives here now.

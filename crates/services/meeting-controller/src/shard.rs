@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use darktower_cluster::trace::TraceContext;
 use darktower_meeting::Meeting;
 use darktower_meeting::meeting::{Credential, Entropy, Input, MediaOrder, Output, SessionId};
-use darktower_placement::{Balance, Homes, Logged, Renewal, Tenure};
-use darktower_store::{Node, Written};
+use darktower_placement::{Balance, Homes, Tenure};
+use darktower_store::Node;
 use darktower_wire::Code;
-use darktower_wire::ids::{Fence, MeetingId, NodeId, ParticipantId};
+use darktower_wire::ids::{MeetingId, NodeId, ParticipantId};
 use darktower_wire::signal::{
     self, ClientMessage, ServerMessage, client_message, server_message::Body,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -24,11 +23,8 @@ use crate::handlers::Link;
 use crate::session::Outgoing;
 use crate::{Shared, elsewhere, measure};
 
+mod log;
 mod place;
-
-/// Renewing the lease may take so long: participants' pings wait meanwhile, and a store that hangs must not make
-/// them think that their controller is gone.
-const RENEW_WITHIN: Duration = Duration::from_millis(300);
 
 /// What reaches a meeting.
 pub(crate) enum Event {
@@ -116,14 +112,13 @@ enum Over {
 pub(crate) fn spawn(
     shared: Arc<Shared>,
     meeting: Meeting,
-    fence: Fence,
+    tenure: Tenure,
     inbox: mpsc::Receiver<Event>,
     events: mpsc::WeakSender<Event>,
 ) {
     let id = meeting.id();
     // It outlives by far the join that opened it, so it is no part of that trace.
     let span = tracing::info_span!(parent: None, "meeting", meeting_id = %id);
-    let tenure = Tenure::new(shared.directory.node(), fence);
     let shard = Shard {
         shared: shared.clone(),
         id,
@@ -352,106 +347,6 @@ impl Shard {
         {
             outlet.overrun.cancel();
         }
-    }
-
-    async fn persist(&mut self, delta: Bytes) {
-        if !self.tenure.appends() {
-            return;
-        }
-        let state = self.shared.directory.state();
-        let appended = state
-            .append_delta(self.id, self.tenure.fence(), delta)
-            .await;
-        let logged = self.logged(appended, "the meeting's log cannot be written");
-        self.tenure.appended(logged);
-        self.note_loss();
-    }
-
-    async fn save(&mut self) {
-        let state = self.shared.directory.state();
-        let snapshot = self.meeting.snapshot();
-        let written = state
-            .write_snapshot(self.id, self.tenure.fence(), snapshot)
-            .await;
-        let logged = self.logged(written, "the meeting's snapshot cannot be written");
-        if self.tenure.saved(logged) {
-            tracing::info!("the meeting's log is whole again");
-        }
-        self.note_loss();
-    }
-
-    fn logged(&self, written: Result<Written, darktower_store::Error>, failure: &str) -> Logged {
-        match written {
-            Ok(Written::Yes) => Logged::Yes,
-            Ok(Written::Fenced) => Logged::Fenced,
-            Err(error) => {
-                match self.tenure.is_unsaved() {
-                    false => tracing::warn!(%error, "{failure}"),
-                    true => tracing::debug!(%error, "{failure}"),
-                }
-                measure::unsaved();
-                Logged::Failed
-            }
-        }
-    }
-
-    fn note_loss(&mut self) {
-        if self.tenure.is_lost() {
-            self.over = Some(Over::Lost);
-        }
-    }
-
-    async fn renew(&mut self) {
-        let directory = &self.shared.directory;
-        let (node, ttl) = (directory.node(), directory.lease_ttl());
-        let lease = directory.state().acquire_lease(self.id, node, ttl);
-        let lease = match timeout(RENEW_WITHIN, lease).await {
-            Ok(Ok(lease)) => Some((lease.owner, lease.fence)),
-            Err(_) => {
-                tracing::debug!("the lease cannot be renewed in time");
-                None
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "the lease cannot be renewed");
-                None
-            }
-        };
-        match self.tenure.renewed(lease) {
-            Renewal::Same => {}
-            Renewal::Regained(fence) => {
-                if !self.regain(fence).await {
-                    return;
-                }
-            }
-            Renewal::Not => return self.note_loss(),
-        }
-        if self.tenure.is_unsaved() {
-            self.save().await;
-        }
-    }
-
-    /// The lease had run out and is ours again: unless somebody had the meeting meanwhile.
-    /// Whether it is.
-    async fn regain(&mut self, fence: Fence) -> bool {
-        let directory = &self.shared.directory;
-        let log = match directory.state().load_meeting(self.id).await {
-            Ok(log) => log,
-            Err(error) => {
-                // The next renewal finds the same.
-                tracing::debug!(%error, "the meeting's log cannot be read");
-                return false;
-            }
-        };
-        if !self.tenure.regained(fence, log.fence) {
-            directory.release(self.id, fence).await;
-            self.note_loss();
-            return false;
-        }
-        let handlers: Vec<_> = self.handlers.keys().copied().collect();
-        for handler in handlers {
-            self.sync(handler).await;
-        }
-        true
     }
 
     /// The nodes are these now.

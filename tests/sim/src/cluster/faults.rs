@@ -129,9 +129,10 @@ impl Cluster {
         if self.store.is_away {
             return;
         }
-        // Longer than between two renewals: a store fails over no faster.
-        let until = self.now + MS * (1500 + self.dice(2500)) as u32;
-        let lost = MS * (self.dice(2) * self.dice(500)) as u32;
+        // Half of them for less than there is between two renewals: nobody may see that it was gone.
+        let longest = [1500, 4000][self.dice(2) as usize];
+        let until = self.now + MS * self.dice(longest) as u32;
+        let lost = MS * (self.dice(2) * self.dice(1000)) as u32;
         self.note(format!(
             "the store is away until {until:?} and loses {lost:?}"
         ));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use darktower_placement::{Candidate, Health, ask_in_order};
+use darktower_placement::{Candidate, Health, Held, ask_in_order};
 use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, NodeId};
 
@@ -76,7 +76,7 @@ impl Global {
                 out.send(Place::Store, Message::Store(call, Ask::Lease(meeting)));
             }
             Message::Stored(call, answer) => match (self.calls.end(call), answer) {
-                (Some(Purpose::Lease(lookup)), Answer::Lease(owner, _)) => {
+                (Some(Purpose::Lease(lookup)), Answer::Lease(Held { owner, .. })) => {
                     self.nodes(now, lookup, owner, out);
                 }
                 (Some(Purpose::Nodes(lookup)), Answer::Nodes(nodes)) => {

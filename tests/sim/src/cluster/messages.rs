@@ -133,8 +133,12 @@ impl Message {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Store(id, ask) => format!("{id} {}", first_word(ask)),
-            Self::Stored(id, Answer::Lease(owner, fence)) => {
-                format!("{id} lease {:?} {}", owner.map(Place::of), fence.0)
+            Self::Stored(id, Answer::Lease(held)) => {
+                let owner = held.owner.map(Place::of);
+                format!(
+                    "{id} lease {owner:?} {}, log {}",
+                    held.fence.0, held.written
+                )
             }
             Self::Stored(id, Answer::Written(logged)) => format!("{id} written {logged:?}"),
             Self::Stored(id, answer) => format!("{id} {}", first_word(answer)),

@@ -56,6 +56,8 @@ pub enum Plant {
     DropDelta,
     /// Who loses its connection loses its seat.
     ForgetSeat,
+    /// A store that answers is thought to hold what it acknowledged.
+    TrustStore,
 }
 
 /// What a run came to.
@@ -158,6 +160,7 @@ impl Cluster {
             digest: 0xcbf2_9ce4_8422_2325,
         };
         cluster.store.skips_fences = plant == Plant::SkipFence;
+        cluster.store.skips_numbers = plant == Plant::TrustStore;
         for _ in 0..2 + cluster.random.next_u64() % 2 {
             cluster.start(Place::Controller(0));
         }
@@ -374,8 +377,8 @@ impl Cluster {
                 self.store.is_away = false;
                 if !lost.is_zero() {
                     // Since before it was away: nothing was written meanwhile.
-                    self.store.lose(self.now, lost);
-                    self.model.store_lost();
+                    let changed = self.store.lose(self.now, lost);
+                    self.model.store_lost(changed);
                 }
             }
             Happening::Restart(place) => self.start(place),

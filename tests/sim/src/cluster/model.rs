@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use darktower_placement::Logged;
+use darktower_placement::{Held, Logged};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, ParticipantId};
 
@@ -33,6 +33,15 @@ struct Kept {
     chain: BTreeMap<u64, Bytes>,
     /// The owner could not write.
     is_failing: bool,
+    /// The store lost what the owner of this fence had been told to be written.
+    lost: Option<Lost>,
+}
+
+#[derive(Debug)]
+struct Lost {
+    writer: Fence,
+    /// The owner has renewed its lease since, and may have seen it.
+    is_told: bool,
 }
 
 #[derive(Debug)]
@@ -69,13 +78,26 @@ impl Model {
     /// The store did what it was asked for.
     pub(super) fn stored(&mut self, ask: &Ask, answer: &Answer) {
         match (ask, answer) {
-            (Ask::Acquire(meeting, ..), Answer::Lease(_, fence)) => {
+            (
+                Ask::Snapshot(meeting, ..) | Ask::Forget(meeting, _),
+                Answer::Written(Logged::Yes),
+            )
+            | (Ask::Load(meeting), _) => self.kept(*meeting).lost = None,
+            (Ask::Acquire(meeting, owner, _), Answer::Lease(held))
+                if held.owner == Some(*owner) =>
+            {
+                self.renewed(*meeting, held);
+            }
+            _ => {}
+        }
+        match (ask, answer) {
+            (Ask::Acquire(meeting, ..), Answer::Lease(held)) => {
                 let newest = self.granted.entry(*meeting).or_default();
-                *newest = (*newest).max(*fence);
+                *newest = (*newest).max(held.fence);
             }
             (
-                Ask::Snapshot(meeting, fence, _)
-                | Ask::Append(meeting, fence, _)
+                Ask::Snapshot(meeting, fence, ..)
+                | Ask::Append(meeting, fence, ..)
                 | Ask::Forget(meeting, fence),
                 Answer::Written(Logged::Yes),
             ) if self
@@ -89,17 +111,35 @@ impl Model {
         }
     }
 
-    /// The store lost what it acknowledged last.
-    pub(super) fn store_lost(&mut self) {
-        let all: Vec<_> = self.meetings.keys().copied().collect();
-        for meeting in all {
+    fn kept(&mut self, meeting: MeetingId) -> &mut Kept {
+        self.meetings.entry(meeting).or_default()
+    }
+
+    /// An owner that has been told by one renewal what its log ends with writes it anew before the next.
+    fn renewed(&mut self, meeting: MeetingId, held: &Held) {
+        let lost = self.kept(meeting).lost.as_mut();
+        let Some(lost) = lost.filter(|lost| lost.writer == held.fence) else {
+            return;
+        };
+        if std::mem::replace(&mut lost.is_told, true) {
+            self.break_rule("what the store lost is not written anew".to_owned());
+        }
+    }
+
+    /// The store lost what these meetings' owners wrote last.
+    pub(super) fn store_lost(&mut self, changed: Vec<(MeetingId, Fence)>) {
+        for (meeting, writer) in changed {
             self.log_failed(meeting);
+            let is_told = false;
+            self.kept(meeting).lost = Some(Lost { writer, is_told });
         }
     }
 
     fn log_failed(&mut self, meeting: MeetingId) {
-        let kept = self.meetings.entry(meeting).or_default();
+        let kept = self.kept(meeting);
         kept.is_failing = true;
+        // Its owner knows by itself.
+        kept.lost = None;
         kept.chain.clear();
         kept.seats
             .values_mut()

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use darktower_meeting::Meeting;
 use darktower_meeting::meeting::{self, Credential, Entropy, Input};
-use darktower_placement::{Answer as Said, HOLD_WITHIN, Logged, Outcome, Step, Takeover};
+use darktower_placement::{
+    Answer as Said, HOLD_WITHIN, Held, Logged, Outcome, Step, Takeover, Tenure,
+};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 use darktower_wire::signal;
@@ -27,8 +29,8 @@ pub(super) struct Opening {
     pub(super) fence: Fence,
     /// It is waited until then.
     pub(super) wait: Option<Duration>,
-    /// A meeting that nobody has been in, while its first snapshot is written.
-    pub(super) first: Option<Meeting>,
+    /// A meeting that nobody has been in, while its first snapshot is written, and the number of that.
+    pub(super) first: Option<(Meeting, u64)>,
     pub(super) loads: bool,
 }
 
@@ -143,7 +145,7 @@ impl Controller {
             return self.loaded(now, meeting, answer, out);
         }
         match (opening.takeover.step(), answer) {
-            (Step::Acquire, Some(Answer::Lease(owner, fence))) => {
+            (Step::Acquire, Some(Answer::Lease(Held { owner, fence, .. }))) => {
                 opening.fence = fence;
                 opening.takeover.leased(owner, fence);
             }
@@ -202,19 +204,19 @@ impl Controller {
             return;
         };
         let fence = opening.fence;
-        let living = match (opening.first.take(), answer) {
-            (Some(first), Some(Answer::Written(Logged::Yes))) => first,
+        let (living, number) = match (opening.first.take(), answer) {
+            (Some((first, number)), Some(Answer::Written(Logged::Yes))) => (first, number),
             (None, Some(Answer::Log(log))) if log.snapshot.is_empty() => {
                 let Ok(new) = Meeting::new(config, record(meeting), now, wall) else {
                     return self.fail(now, meeting, Code::MeetingUnknown, None, out);
                 };
-                let snapshot = new.snapshot();
-                opening.first = Some(new);
-                let ask = Ask::Snapshot(meeting, fence, snapshot);
+                let (number, snapshot) = (log.number + 1, new.snapshot());
+                opening.first = Some((new, number));
+                let ask = Ask::Snapshot(meeting, fence, number, snapshot);
                 return self.ask(now, Purpose::Opening(meeting), ask, out);
             }
             (None, Some(Answer::Log(log))) => match restored(config, &log, now, wall) {
-                Ok(restored) => restored,
+                Ok(restored) => (restored, log.number),
                 Err(code) => {
                     out.facts
                         .push(Fact::Broken(format!("a log cannot be read: {code}")));
@@ -230,7 +232,8 @@ impl Controller {
         };
         self.next_shard += 1;
         let at = self.next_shard;
-        let shard = Shard::new(now, self.node(), living, fence, self.plant);
+        let tenure = Tenure::new(self.node(), fence, number);
+        let shard = Shard::new(now, living, tenure, self.plant);
         self.shards.insert(at, shard);
         if let Some(slot) = self.slots.get_mut(&meeting) {
             (slot.opening, slot.living) = (None, Some(at));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use darktower_meeting::Meeting;
 use darktower_meeting::meeting::{Credential, Entropy, Input, MediaOrder, Output, SessionId};
-use darktower_placement::{Homes, Logged, Renewal, Tenure};
+use darktower_placement::{Held, Homes, Logged, Renewal, Tenure};
 use darktower_wire::Code;
 use darktower_wire::framing;
 use darktower_wire::ids::{Fence, MeetingId, NodeId, ParticipantId};
@@ -85,17 +85,11 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(
-        now: Duration,
-        node: NodeId,
-        meeting: Meeting,
-        fence: Fence,
-        plant: Plant,
-    ) -> Self {
+    pub(super) fn new(now: Duration, meeting: Meeting, tenure: Tenure, plant: Plant) -> Self {
         Self {
             id: meeting.id(),
             meeting,
-            tenure: Tenure::new(node, fence),
+            tenure,
             handlers: BTreeSet::new(),
             homes: Homes::default(),
             over: None,
@@ -241,7 +235,9 @@ impl Shard {
                     match self.plant == Plant::DropDelta && self.appended.is_multiple_of(5) {
                         true => self.tenure.appended(Logged::Yes),
                         false => {
-                            let ask = Ask::Append(self.id, self.tenure.fence(), delta);
+                            let number = self.tenure.next_number();
+                            let fence = self.tenure.fence();
+                            let ask = Ask::Append(self.id, fence, number, delta);
                             self.ask(Await::Append, ask);
                         }
                     }
@@ -302,8 +298,8 @@ impl Shard {
     }
 
     fn save(&mut self, waits: Await) {
-        let snapshot = self.meeting.snapshot();
-        let ask = Ask::Snapshot(self.id, self.tenure.fence(), snapshot);
+        let (number, snapshot) = (self.tenure.next_number(), self.meeting.snapshot());
+        let ask = Ask::Snapshot(self.id, self.tenure.fence(), number, snapshot);
         self.ask(waits, ask);
     }
 
@@ -357,7 +353,11 @@ impl Shard {
             }
             Await::Renew => {
                 let lease = match answer {
-                    Some(Answer::Lease(owner, fence)) => Some((owner, fence)),
+                    Some(Answer::Lease(held)) if self.plant == Plant::TrustStore => Some(Held {
+                        written: self.tenure.number(),
+                        ..held
+                    }),
+                    Some(Answer::Lease(held)) => Some(held),
                     _ => {
                         out.facts.push(Fact::LogFailed(self.id));
                         None
@@ -385,7 +385,7 @@ impl Shard {
             Await::GiveUp => {}
             Await::Owner => {
                 let owner = match answer {
-                    Some(Answer::Lease(owner, _)) => owner,
+                    Some(Answer::Lease(held)) => held.owner,
                     _ => None,
                 };
                 self.wishes.push_back(Wish::SendAway(owner, Code::NotOwner));

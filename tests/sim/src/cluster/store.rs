@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use darktower_placement::Logged;
+use darktower_placement::{Held, Logged};
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 
 /// A node silent for this long is gone.
@@ -27,8 +27,8 @@ pub(super) enum Ask {
     Acquire(MeetingId, NodeId, Duration),
     Lease(MeetingId),
     Release(MeetingId, NodeId, Fence),
-    Snapshot(MeetingId, Fence, Bytes),
-    Append(MeetingId, Fence, Bytes),
+    Snapshot(MeetingId, Fence, u64, Bytes),
+    Append(MeetingId, Fence, u64, Bytes),
     Load(MeetingId),
     Forget(MeetingId, Fence),
 }
@@ -37,16 +37,17 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     Done,
     Nodes(Vec<Node>),
-    Lease(Option<NodeId>, Fence),
+    Lease(Held),
     Written(Logged),
     Log(Log),
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Log {
     pub(super) snapshot: Bytes,
     pub(super) deltas: Vec<Bytes>,
     pub(super) fence: Fence,
+    pub(super) number: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -65,6 +66,8 @@ pub(super) struct Store {
     pub(super) is_away: bool,
     /// Takes what an older fence writes: a bug to be found.
     pub(super) skips_fences: bool,
+    /// Takes a change to whatever log: another one.
+    pub(super) skips_numbers: bool,
 }
 
 impl Store {
@@ -84,12 +87,26 @@ impl Store {
             .unwrap_or_default()
     }
 
-    /// Another instance takes over that has not heard of what was acknowledged last.
-    pub(super) fn lose(&mut self, now: Duration, lost: Duration) {
+    /// Another instance takes over that has not heard of what was acknowledged last. The meetings whose log is another
+    /// by it, and who had written there last.
+    pub(super) fn lose(&mut self, now: Duration, lost: Duration) -> Vec<(MeetingId, Fence)> {
         let then = self.past.iter().rev().find(|(at, _)| *at + lost <= now);
-        if let Some((_, tables)) = then.or(self.past.front()) {
-            self.tables = tables.clone();
-        }
+        let Some((_, then)) = then.or(self.past.front()) else {
+            return Vec::new();
+        };
+        let before = std::mem::replace(&mut self.tables, then.clone());
+        let changed = before.logs.into_iter();
+        let changed = changed.filter(|(meeting, log)| self.tables.logs.get(meeting) != Some(log));
+        changed.map(|(meeting, log)| (meeting, log.fence)).collect()
+    }
+
+    fn held(&self, meeting: MeetingId, owner: Option<NodeId>, fence: Fence) -> Answer {
+        let written = self.tables.logs.get(&meeting).map_or(0, |log| log.number);
+        Answer::Lease(Held {
+            owner,
+            fence,
+            written,
+        })
     }
 
     pub(super) fn take(&mut self, now: Duration, ask: Ask) -> Answer {
@@ -116,7 +133,7 @@ impl Store {
             Ask::Acquire(meeting, owner, ttl) => {
                 let fence = match self.lease(now, meeting) {
                     Some((other, fence)) if other != owner => {
-                        return Answer::Lease(Some(other), fence);
+                        return self.held(meeting, Some(other), fence);
                     }
                     Some((_, fence)) => fence,
                     None => {
@@ -127,11 +144,11 @@ impl Store {
                 self.tables.fences.insert(meeting, fence);
                 let held = (owner, fence, now + ttl);
                 self.tables.leases.insert(meeting, held);
-                Answer::Lease(Some(owner), fence)
+                self.held(meeting, Some(owner), fence)
             }
             Ask::Lease(meeting) => match self.lease(now, meeting) {
-                Some((owner, fence)) => Answer::Lease(Some(owner), fence),
-                None => Answer::Lease(None, Fence(0)),
+                Some((owner, fence)) => self.held(meeting, Some(owner), fence),
+                None => self.held(meeting, None, Fence(0)),
             },
             Ask::Release(meeting, owner, fence) => {
                 if self.lease(now, meeting) == Some((owner, fence)) {
@@ -139,31 +156,50 @@ impl Store {
                 }
                 Answer::Done
             }
-            Ask::Snapshot(meeting, fence, snapshot) => self.write(meeting, fence, |log| {
+            Ask::Snapshot(meeting, fence, number, snapshot) => self.write(meeting, fence, |log| {
+                if log.fence == fence && log.number > number {
+                    return Logged::OutOfTurn;
+                }
                 *log = Log {
                     snapshot,
                     deltas: Vec::new(),
                     fence,
+                    number,
                 };
+                Logged::Yes
             }),
-            Ask::Append(meeting, fence, delta) => self.write(meeting, fence, |log| {
-                log.deltas.push(delta);
-                log.fence = fence;
-            }),
+            Ask::Append(meeting, fence, number, delta) => {
+                let skips = self.skips_numbers;
+                self.write(meeting, fence, |log| {
+                    if log.number + 1 != number && !skips {
+                        return Logged::OutOfTurn;
+                    }
+                    log.deltas.push(delta);
+                    (log.fence, log.number) = (fence, number);
+                    Logged::Yes
+                })
+            }
             Ask::Load(meeting) => {
                 Answer::Log(self.tables.logs.get(&meeting).cloned().unwrap_or_default())
             }
-            Ask::Forget(meeting, fence) => self.write(meeting, fence, |log| *log = Log::default()),
+            Ask::Forget(meeting, fence) => self.write(meeting, fence, |log| {
+                *log = Log::default();
+                Logged::Yes
+            }),
         }
     }
 
-    fn write(&mut self, meeting: MeetingId, fence: Fence, write: impl FnOnce(&mut Log)) -> Answer {
+    fn write(
+        &mut self,
+        meeting: MeetingId,
+        fence: Fence,
+        write: impl FnOnce(&mut Log) -> Logged,
+    ) -> Answer {
         let newest = self.newest(meeting);
         let log = self.tables.logs.entry(meeting).or_default();
         if newest.max(log.fence) > fence && !self.skips_fences {
             return Answer::Written(Logged::Fenced);
         }
-        write(log);
-        Answer::Written(Logged::Yes)
+        Answer::Written(write(log))
     }
 }

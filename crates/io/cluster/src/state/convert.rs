@@ -77,6 +77,7 @@ pub(super) fn lease_to_rpc(lease: Lease) -> rpc::Lease {
             .unwrap_or_default(),
         fence: lease.fence.0,
         remaining_ms: millis(lease.remaining),
+        written: lease.written,
     }
 }
 
@@ -89,6 +90,7 @@ pub(super) fn lease_of_rpc(lease: &rpc::Lease) -> Result<Lease, ParseError> {
         owner,
         fence: Fence(lease.fence),
         remaining: Duration::from_millis(lease.remaining_ms.into()),
+        written: lease.written,
     })
 }
 

@@ -71,9 +71,10 @@ fn unreadable(error: ParseError) -> Error {
 }
 
 fn written(reply: rpc::WriteReply) -> Written {
-    match reply.written {
-        true => Written::Yes,
-        false => Written::Fenced,
+    match reply {
+        _ if reply.out_of_turn => Written::OutOfTurn,
+        _ if reply.written => Written::Yes,
+        _ => Written::Fenced,
     }
 }
 
@@ -146,12 +147,14 @@ impl StateStore for RemoteState {
         &self,
         meeting: MeetingId,
         fence: Fence,
+        number: u64,
         snapshot: Bytes,
     ) -> Result<Written, Error> {
         call!(self.write_snapshot(rpc::WriteSnapshotRequest {
             meeting_id: meeting.to_vec().into(),
             fence: fence.0,
             snapshot,
+            number,
         }))
         .map(written)
     }
@@ -160,12 +163,14 @@ impl StateStore for RemoteState {
         &self,
         meeting: MeetingId,
         fence: Fence,
+        number: u64,
         delta: Bytes,
     ) -> Result<Written, Error> {
         call!(self.append_delta(rpc::AppendDeltaRequest {
             meeting_id: meeting.to_vec().into(),
             fence: fence.0,
             delta,
+            number,
         }))
         .map(written)
     }
@@ -180,6 +185,7 @@ impl StateStore for RemoteState {
             snapshot: log.snapshot,
             deltas: log.deltas,
             fence: Fence(log.fence),
+            number: log.number,
         })
     }
 

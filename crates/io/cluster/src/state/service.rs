@@ -71,6 +71,7 @@ fn answer<T, U>(outcome: Result<T, Error>, say: impl FnOnce(T) -> U) -> Answer<U
 fn written(outcome: Result<Written, Error>) -> Answer<rpc::WriteReply> {
     answer(outcome, |written| rpc::WriteReply {
         written: written == Written::Yes,
+        out_of_turn: written == Written::OutOfTurn,
     })
 }
 
@@ -141,7 +142,7 @@ impl State for StateService {
         let (meeting, fence) = (meeting(&request.meeting_id)?, Fence(request.fence));
         written(
             self.0
-                .write_snapshot(meeting, fence, request.snapshot)
+                .write_snapshot(meeting, fence, request.number, request.snapshot)
                 .await,
         )
     }
@@ -152,7 +153,8 @@ impl State for StateService {
     ) -> Answer<rpc::WriteReply> {
         let request = request.into_inner();
         let (meeting, fence) = (meeting(&request.meeting_id)?, Fence(request.fence));
-        written(self.0.append_delta(meeting, fence, request.delta).await)
+        let (number, delta) = (request.number, request.delta);
+        written(self.0.append_delta(meeting, fence, number, delta).await)
     }
 
     async fn load_meeting(
@@ -165,6 +167,7 @@ impl State for StateService {
                 snapshot: log.snapshot,
                 deltas: log.deltas,
                 fence: log.fence.0,
+                number: log.number,
             }
         })
     }

@@ -77,7 +77,8 @@ macro_rules! state_checks {
         $crate::$into!($($how)*; state:
             nodes_come_change_and_go, nodes_expire, lease_has_one_owner, lease_expires_and_fence_grows,
             lease_race_has_one_winner, release_needs_the_present_fence, log_is_kept_in_order,
-            older_fence_writes_nothing, lease_alone_fences, forgotten_log_is_empty_and_fences_grow,
+            what_comes_again_is_done_once_and_what_comes_late_is_not,
+            what_was_lost_behind_the_owners_back_is_told, older_fence_writes_nothing, lease_alone_fences, forgotten_log_is_empty_and_fences_grow,
             log_is_bounded, counters_count_in_windows, wakes_arrive);
     };
 }

@@ -128,20 +128,82 @@ pub async fn release_needs_the_present_fence(store: &impl StateStore) {
 pub async fn log_is_kept_in_order(store: &impl StateStore) {
     let fence = owner(store, A, LONG).await;
     let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
-    let append = async |text| store.append_delta(MEETING, fence, bytes(text)).await;
-    assert_eq!(
-        append("lost with the snapshot").await.unwrap(),
-        Written::Yes
-    );
-    let written = store.write_snapshot(MEETING, fence, bytes("whole")).await;
+    let append = async |number, text| {
+        let appended = store
+            .append_delta(MEETING, fence, number, bytes(text))
+            .await;
+        assert_eq!(appended.unwrap(), Written::Yes);
+    };
+    append(1, "lost with the snapshot").await;
+    let written = store
+        .write_snapshot(MEETING, fence, 2, bytes("whole"))
+        .await;
     assert_eq!(written.unwrap(), Written::Yes);
-    for text in ["1", "2", "", "3"] {
-        assert_eq!(append(text).await.unwrap(), Written::Yes);
+    for (number, text) in (3..).zip(["1", "2", "", "3"]) {
+        append(number, text).await;
     }
     let log = store.load_meeting(MEETING).await.unwrap();
     assert_eq!(log.snapshot, "whole");
     assert_eq!(log.deltas, ["1", "2", "", "3"]);
-    assert_eq!(log.fence, fence);
+    assert_eq!((log.fence, log.number), (fence, 6));
+}
+
+/// A write whose answer was lost on the way comes again and is done once; one that others have overtaken is not done.
+pub async fn what_comes_again_is_done_once_and_what_comes_late_is_not(store: &impl StateStore) {
+    let fence = owner(store, A, LONG).await;
+    let append = |number| store.append_delta(MEETING, fence, number, Bytes::from_static(b"x"));
+    let snapshot = |number| store.write_snapshot(MEETING, fence, number, Bytes::from_static(b"x"));
+    for number in [1, 1, 2, 2] {
+        assert_eq!(append(number).await.unwrap(), Written::Yes);
+    }
+    assert_eq!(append(1).await.unwrap(), Written::OutOfTurn);
+    assert_eq!(snapshot(1).await.unwrap(), Written::OutOfTurn);
+    let log = store.load_meeting(MEETING).await.unwrap();
+    assert_eq!((log.deltas, log.number), (vec![Bytes::from("x"); 2], 2));
+    // The numbers between are of tries that nobody answered.
+    for number in [7, 7] {
+        assert_eq!(snapshot(number).await.unwrap(), Written::Yes);
+    }
+    assert_eq!(append(3).await.unwrap(), Written::OutOfTurn);
+    assert_eq!(append(8).await.unwrap(), Written::Yes);
+    // A new owner goes on from there.
+    store.release_lease(MEETING, A, fence).await.unwrap();
+    let fence = owner(store, B, LONG).await;
+    let appended = store.append_delta(MEETING, fence, 9, Bytes::new()).await;
+    assert_eq!(appended.unwrap(), Written::Yes);
+}
+
+/// An owner learns from its lease and with its next write that the log lacks what was acknowledged, also where lease
+/// and fence are what they were.
+pub async fn what_was_lost_behind_the_owners_back_is_told(store: &impl StateStore) {
+    let fence = owner(store, A, LONG).await;
+    let bytes = Bytes::from_static;
+    let written = async || {
+        let lease = store.acquire_lease(MEETING, A, LONG).await.unwrap();
+        assert_eq!((lease.owner, lease.fence), (Some(A), fence));
+        let read = store.read_lease(MEETING).await.unwrap();
+        assert_eq!(read.written, lease.written);
+        lease.written
+    };
+    let snapshot = |number| store.write_snapshot(MEETING, fence, number, bytes(b"whole"));
+    let append = |number| store.append_delta(MEETING, fence, number, bytes(b"more"));
+    assert_eq!(written().await, 0);
+    assert_eq!(snapshot(1).await.unwrap(), Written::Yes);
+    assert_eq!(append(2).await.unwrap(), Written::Yes);
+    assert_eq!(append(3).await.unwrap(), Written::Yes);
+    assert_eq!(written().await, 3);
+    // As by a failover to one that had not heard of the last two.
+    let forgotten = store.forget_meeting(MEETING, fence).await;
+    assert_eq!(forgotten.unwrap(), Written::Yes);
+    assert_eq!(written().await, 0);
+    assert_eq!(snapshot(1).await.unwrap(), Written::Yes);
+    assert_eq!(written().await, 1);
+    assert_eq!(append(4).await.unwrap(), Written::OutOfTurn);
+    let log = store.load_meeting(MEETING).await.unwrap();
+    assert!(log.deltas.is_empty(), "a log with a hole in it");
+    assert_eq!(snapshot(5).await.unwrap(), Written::Yes);
+    assert_eq!(append(6).await.unwrap(), Written::Yes);
+    assert_eq!(written().await, 6);
 }
 
 /// Whoever was owner before the last writer changes nothing.
@@ -150,13 +212,13 @@ pub async fn older_fence_writes_nothing(store: &impl StateStore) {
     store.release_lease(MEETING, A, old).await.unwrap();
     let new = owner(store, B, LONG).await;
     let whole = Bytes::from_static(b"B's");
-    let written = store.write_snapshot(MEETING, new, whole.clone()).await;
+    let written = store.write_snapshot(MEETING, new, 1, whole.clone()).await;
     assert_eq!(written.unwrap(), Written::Yes);
     store.release_lease(MEETING, B, new).await.unwrap();
     let bytes = || Bytes::from_static(b"A's");
-    let snapshot = store.write_snapshot(MEETING, old, bytes()).await;
+    let snapshot = store.write_snapshot(MEETING, old, 2, bytes()).await;
     assert_eq!(snapshot.unwrap(), Written::Fenced);
-    let delta = store.append_delta(MEETING, old, bytes()).await;
+    let delta = store.append_delta(MEETING, old, 2, bytes()).await;
     assert_eq!(delta.unwrap(), Written::Fenced);
     let forget = store.forget_meeting(MEETING, old).await;
     assert_eq!(forget.unwrap(), Written::Fenced);
@@ -169,7 +231,7 @@ pub async fn lease_alone_fences(store: &impl StateStore) {
     let old = owner(store, A, LONG).await;
     store.release_lease(MEETING, A, old).await.unwrap();
     owner(store, B, LONG).await;
-    let written = store.append_delta(MEETING, old, Bytes::new()).await;
+    let written = store.append_delta(MEETING, old, 1, Bytes::new()).await;
     assert_eq!(written.unwrap(), Written::Fenced);
 }
 
@@ -177,7 +239,7 @@ pub async fn lease_alone_fences(store: &impl StateStore) {
 pub async fn forgotten_log_is_empty_and_fences_grow(store: &impl StateStore) {
     let fence = owner(store, A, LONG).await;
     let snapshot = Bytes::from_static(b"x");
-    let written = store.write_snapshot(MEETING, fence, snapshot).await;
+    let written = store.write_snapshot(MEETING, fence, 1, snapshot).await;
     assert_eq!(written.unwrap(), Written::Yes);
     let forgotten = store.forget_meeting(MEETING, fence).await;
     assert_eq!(forgotten.unwrap(), Written::Yes);
@@ -190,20 +252,22 @@ pub async fn forgotten_log_is_empty_and_fences_grow(store: &impl StateStore) {
 /// A log takes so many deltas and no more, and no record beyond its size.
 pub async fn log_is_bounded(store: &impl StateStore) {
     let fence = owner(store, A, LONG).await;
-    for _ in 0..MAX_DELTAS {
-        let written = store.append_delta(MEETING, fence, Bytes::new()).await;
-        assert_eq!(written.unwrap(), Written::Yes);
+    let append = |number| store.append_delta(MEETING, fence, number, Bytes::new());
+    let most = MAX_DELTAS as u64;
+    for number in 1..=most {
+        assert_eq!(append(number).await.unwrap(), Written::Yes);
     }
-    let full = store.append_delta(MEETING, fence, Bytes::new()).await;
+    let full = append(most + 1).await;
     assert!(matches!(full, Err(Error::TooMuch(_))), "{full:?}");
     let huge = Bytes::from(vec![0; MAX_RECORD_BYTES + 1]);
-    let refused = store.write_snapshot(MEETING, fence, huge).await;
+    let refused = store.write_snapshot(MEETING, fence, most + 2, huge).await;
     assert!(matches!(refused, Err(Error::TooMuch(_))), "{refused:?}");
     let largest = Bytes::from(vec![0; MAX_RECORD_BYTES]);
-    let written = store.write_snapshot(MEETING, fence, largest).await;
+    let written = store
+        .write_snapshot(MEETING, fence, most + 3, largest)
+        .await;
     assert_eq!(written.unwrap(), Written::Yes);
-    let again = store.append_delta(MEETING, fence, Bytes::new()).await;
-    assert_eq!(again.unwrap(), Written::Yes);
+    assert_eq!(append(most + 4).await.unwrap(), Written::Yes);
 }
 
 /// Keys are counted apart, and a window's end begins anew.

@@ -86,14 +86,16 @@ pub async fn only_the_newest_owner_writes<S: StateStore + Clone>(clients: &[S]) 
             if lease.owner != Some(node(n)) {
                 continue;
             }
+            let last = client.load_meeting(MEETING).await.unwrap().number;
             let released = client.release_lease(MEETING, node(n), lease.fence);
             released.await.unwrap();
             // From here on others may own the meeting: this write stands or is refused.
             let delta = Bytes::from(lease.fence.0.to_be_bytes().to_vec());
             let written = client
-                .append_delta(MEETING, lease.fence, delta)
+                .append_delta(MEETING, lease.fence, last + 1, delta)
                 .await
                 .unwrap();
+            assert_ne!(written, Written::OutOfTurn);
             taken.push((lease.fence, written));
         }
         taken

@@ -1,5 +1,6 @@
 //! The state store of one process.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -82,6 +83,7 @@ impl Tables {
                 owner: Some(held.owner),
                 fence: held.fence,
                 remaining: held.until - now,
+                written: self.written(meeting),
             },
             _ => Lease::default(),
         }
@@ -92,6 +94,24 @@ impl Tables {
         let granted = self.leases.get(&meeting).map(|held| held.fence);
         let written = self.logs.get(&meeting).map(|(log, _)| log.fence);
         granted.max(written).is_some_and(|newest| newest > fence)
+    }
+
+    fn written(&self, meeting: MeetingId) -> u64 {
+        self.logs.get(&meeting).map_or(0, |(log, _)| log.number)
+    }
+
+    /// What a write comes to that changes nothing; `None` where it is to be done.
+    fn refusal(&self, meeting: MeetingId, fence: Fence, number: u64) -> Option<Written> {
+        if self.is_fenced(meeting, fence) {
+            return Some(Written::Fenced);
+        }
+        let (log, _) = self.logs.get(&meeting)?;
+        match log.number.cmp(&number) {
+            _ if log.fence != fence => None,
+            Ordering::Less => None,
+            Ordering::Equal => Some(Written::Yes),
+            Ordering::Greater => Some(Written::OutOfTurn),
+        }
     }
 
     fn wake(&mut self, topic: Topic) {
@@ -185,6 +205,7 @@ impl StateStore for MemoryState {
             owner: Some(owner),
             fence,
             remaining: ttl,
+            written: tables.written(meeting),
         })
     }
 
@@ -214,19 +235,21 @@ impl StateStore for MemoryState {
         &self,
         meeting: MeetingId,
         fence: Fence,
+        number: u64,
         snapshot: Bytes,
     ) -> Result<Written, Error> {
         check_size(&snapshot)?;
         let now = Instant::now();
         let mut tables = self.tables();
         tables.sweep(now);
-        if tables.is_fenced(meeting, fence) {
-            return Ok(Written::Fenced);
+        if let Some(refusal) = tables.refusal(meeting, fence, number) {
+            return Ok(refusal);
         }
         let log = MeetingLog {
             snapshot,
             deltas: Vec::new(),
             fence,
+            number,
         };
         tables.logs.insert(meeting, (log, now + LOG_TTL));
         Ok(Written::Yes)
@@ -236,13 +259,17 @@ impl StateStore for MemoryState {
         &self,
         meeting: MeetingId,
         fence: Fence,
+        number: u64,
         delta: Bytes,
     ) -> Result<Written, Error> {
         check_size(&delta)?;
         let now = Instant::now();
         let mut tables = self.tables();
-        if tables.is_fenced(meeting, fence) {
-            return Ok(Written::Fenced);
+        if let Some(refusal) = tables.refusal(meeting, fence, number) {
+            return Ok(refusal);
+        }
+        if number.checked_sub(1) != Some(tables.written(meeting)) {
+            return Ok(Written::OutOfTurn);
         }
         let (log, until) = tables
             .logs
@@ -252,7 +279,7 @@ impl StateStore for MemoryState {
             return Err(Error::TooMuch("the meeting's log needs a new snapshot"));
         }
         log.deltas.push(delta);
-        log.fence = fence;
+        (log.fence, log.number) = (fence, number);
         *until = now + LOG_TTL;
         Ok(Written::Yes)
     }

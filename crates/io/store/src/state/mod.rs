@@ -118,6 +118,8 @@ pub struct Lease {
     pub fence: Fence,
     /// How long it still holds.
     pub remaining: Duration,
+    /// Number of the last write that the meeting's log holds; zero where there is none, or where the lease is free.
+    pub written: u64,
 }
 
 /// Whether a fenced write was taken.
@@ -128,6 +130,9 @@ pub enum Written {
     Yes,
     /// A newer fence exists: the writer is no longer the owner and must step down.
     Fenced,
+    /// The log does not end with the write before this one: something that was acknowledged is lost, or a later write
+    /// came first. A snapshot makes it whole.
+    OutOfTurn,
 }
 
 /// What is needed to bring a meeting back to life.
@@ -139,6 +144,8 @@ pub struct MeetingLog {
     pub deltas: Vec<Bytes>,
     /// The fence of the newest writer; zero where nothing was written.
     pub fence: Fence,
+    /// Number of the last write; zero where nothing was written.
+    pub number: u64,
 }
 
 /// What one may be woken for.
@@ -185,7 +192,8 @@ pub trait StateStore: Send + Sync + 'static {
     async fn list_nodes(&self, service: Option<Service>) -> Result<Vec<Node>, Error>;
 
     /// Takes the meeting's lease where it is free or expired, renews it where
-    /// `owner` holds it (the fence stays), else tells who does.
+    /// `owner` holds it (the fence stays), else tells who does. An owner sees by [`Lease::written`] what the store has
+    /// lost, however short it was away.
     async fn acquire_lease(
         &self,
         meeting: MeetingId,
@@ -205,18 +213,23 @@ pub trait StateStore: Send + Sync + 'static {
     ) -> Result<(), Error>;
 
     /// Replaces the meeting's log by one snapshot.
+    ///
+    /// The owner numbers its tries to write, on from the number that the log had when it took it over. One that comes
+    /// twice is done once; one that comes after a later one of the same fence is not done any more.
     async fn write_snapshot(
         &self,
         meeting: MeetingId,
         fence: Fence,
+        number: u64,
         snapshot: Bytes,
     ) -> Result<Written, Error>;
 
-    /// Adds one change to the meeting's log.
+    /// Adds one change to the meeting's log, where that ends with the write before this `number`.
     async fn append_delta(
         &self,
         meeting: MeetingId,
         fence: Fence,
+        number: u64,
         delta: Bytes,
     ) -> Result<Written, Error>;
 

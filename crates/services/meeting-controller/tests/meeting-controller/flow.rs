@@ -1,12 +1,13 @@
 //! What is meant to happen.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use darktower_cluster::grpc::code_of;
-use darktower_store::StateStore as _;
+use darktower_meeting::Meeting;
+use darktower_store::{StateStore as _, Written};
 use darktower_wire::Code;
-use darktower_wire::ids::NodeId;
+use darktower_wire::ids::{NodeId, ParticipantId};
 use darktower_wire::signal::{self, client_message::Body as Ask, server_message::Body};
 use darktower_wire::token::Role;
 
@@ -150,6 +151,40 @@ async fn another_controller_takes_the_meeting_over() {
     };
     assert_eq!(again.participant_id, joined.participant_id);
     second.stop(Duration::ZERO).await;
+}
+
+/// As by a failover of the store that was over between two renewals: lease and fence are what they were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_store_has_forgotten_is_written_anew_though_nothing_failed() {
+    let stage = Stage::new().await;
+    stage.describe().await.expect("a description");
+    let before = stage.state.load_meeting(MEETING).await.expect("the store");
+    let (_alice, joined) = stage.joined(ALICE, Role::Guest).await;
+    let state = &stage.state;
+    let fence = state.read_lease(MEETING).await.expect("the store").fence;
+    let forgotten = state.forget_meeting(MEETING, fence).await;
+    assert_eq!(forgotten.expect("the store"), Written::Yes);
+    let (number, snapshot) = (before.number, before.snapshot);
+    let written = state.write_snapshot(MEETING, fence, number, snapshot).await;
+    // A renewal may have come between: the log is whole then.
+    assert_ne!(written.expect("the store"), Written::Fenced);
+    let lost = Instant::now();
+    let log = within("the log is written anew", async {
+        loop {
+            let log = state.load_meeting(MEETING).await.expect("the store");
+            if log.number > number {
+                return log;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(lost.elapsed() < Duration::from_secs(5));
+    let config = darktower_meeting::meeting::Config::default();
+    let deltas = log.deltas.iter().map(|delta| &delta[..]);
+    let restored = Meeting::restore(config, &log.snapshot, deltas, Duration::ZERO, 0);
+    let id = ParticipantId::from_slice(&joined.participant_id).expect("an id");
+    assert!(restored.expect("a meeting").has_seat(id));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,8 +11,7 @@ mod wakes;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,8 +32,8 @@ use wakes::Waiting;
 /// clock alone lets fences grow.
 const FENCE_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The largest fence that scripts compare exactly.
-const LARGEST_FENCE: u64 = 1 << 53;
+/// The largest number, and so the largest fence, that scripts compare exactly.
+const LARGEST: u64 = 1 << 53;
 
 /// Where the servers are and what they ask for.
 #[derive(Debug, Clone)]
@@ -59,10 +58,6 @@ struct Inner {
     scripts: Scripts,
     waiting: Waiting,
     namespace: String,
-    /// Names this store's calls, so that one that is sent again or comes late is known. Different for each process that
-    /// may own a meeting, which is all that is needed: a new owner has a new fence.
-    session: String,
-    calls: AtomicU64,
 }
 
 impl fmt::Debug for RedisState {
@@ -92,29 +87,30 @@ fn millis(duration: Duration) -> Vec<u8> {
         .into()
 }
 
-fn digits(fence: Fence) -> Result<Vec<u8>, Error> {
-    if fence.0 > LARGEST_FENCE {
-        return Err(Error::Corrupt(format!("fence {} is none of ours", fence.0)));
+fn digits(number: u64) -> Result<Vec<u8>, Error> {
+    if number > LARGEST {
+        return Err(Error::Corrupt(format!("{number} is none of our numbers")));
     }
-    Ok(fence.0.to_string().into())
+    Ok(number.to_string().into())
 }
 
-fn fence(text: &str) -> Result<Fence, Error> {
-    let number = text
-        .parse()
-        .map_err(|_| Error::Corrupt("a fence".to_owned()))?;
-    Ok(Fence(number))
+fn number(text: &str) -> Result<u64, Error> {
+    text.parse()
+        .map_err(|_| Error::Corrupt("a fence or a number".to_owned()))
 }
 
-fn lease((owner, of, remaining_ms): (Vec<u8>, String, i64)) -> Result<Lease, Error> {
+fn lease(
+    (owner, fence, remaining_ms, written): (Vec<u8>, String, i64, String),
+) -> Result<Lease, Error> {
     if owner.is_empty() {
         return Ok(Lease::default());
     }
     Ok(Lease {
         owner: Some(NodeId::from_slice(&owner).map_err(|error| Error::Corrupt(error.to_string()))?),
-        fence: fence(&of)?,
+        fence: Fence(number(&fence)?),
         // Negative where it has expired since, or where somebody took its expiry away.
         remaining: Duration::from_millis(u64::try_from(remaining_ms).unwrap_or(0)),
+        written: number(&written)?,
     })
 }
 
@@ -123,21 +119,18 @@ fn written(outcome: i64) -> Result<Written, Error> {
         1 => Ok(Written::Yes),
         0 => Ok(Written::Fenced),
         -1 => Err(Error::TooMuch("the meeting's log needs a new snapshot")),
-        -2 => Err(Error::Unavailable("a later write came first".to_owned())),
+        -2 => Ok(Written::OutOfTurn),
         other => Err(Error::Corrupt(format!("a script answers {other}"))),
     }
 }
 
 impl RedisState {
     fn over(link: Link, waiting: Waiting, namespace: &str) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self(Arc::new(Inner {
             link,
             scripts: Scripts::new(),
             waiting,
             namespace: namespace.to_owned(),
-            session: since.map_or(0, |since| since.as_nanos()).to_string(),
-            calls: AtomicU64::new(0),
         }))
     }
 
@@ -150,10 +143,6 @@ impl RedisState {
             deltas: of("deltas"),
             wakes: of("wakes"),
         }
-    }
-
-    fn next_call(&self) -> String {
-        self.0.calls.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
     /// A write to a meeting's log, or an end to it.
@@ -266,14 +255,15 @@ impl StateStore for RedisState {
         let (ttl, fence_ttl) = (millis(ttl), millis(FENCE_TTL));
         let arguments: [&[u8]; 4] = [&owner.0, &ttl, &fence_ttl, keys.wakes.as_bytes()];
         let (link, script) = (&self.0.link, &self.0.scripts.acquire);
-        let keys = [keys.lease.as_str(), &keys.fence];
+        let keys = [keys.lease.as_str(), &keys.fence, &keys.log];
         lease(link.run(script, &keys, &arguments, Patience::Usual).await?)
     }
 
     async fn read_lease(&self, meeting: MeetingId) -> Result<Lease, Error> {
         let (link, script) = (&self.0.link, &self.0.scripts.read_lease);
-        let key = self.keys(meeting).lease;
-        lease(link.run(script, &[&key], &[], Patience::Usual).await?)
+        let keys = self.keys(meeting);
+        let keys = [keys.lease.as_str(), &keys.log];
+        lease(link.run(script, &keys, &[], Patience::Usual).await?)
     }
 
     async fn release_lease(
@@ -283,7 +273,7 @@ impl StateStore for RedisState {
         fence: Fence,
     ) -> Result<(), Error> {
         let keys = self.keys(meeting);
-        let fence = digits(fence)?;
+        let fence = digits(fence.0)?;
         let arguments: [&[u8]; 3] = [&owner.0, &fence, keys.wakes.as_bytes()];
         let (link, script) = (&self.0.link, &self.0.scripts.release);
         link.run(script, &[&keys.lease], &arguments, Patience::Usual)
@@ -294,13 +284,12 @@ impl StateStore for RedisState {
         &self,
         meeting: MeetingId,
         fence: Fence,
+        number: u64,
         snapshot: Bytes,
     ) -> Result<Written, Error> {
         check_size(&snapshot)?;
-        let call = self.next_call();
-        let (fence, ttl) = (digits(fence)?, millis(LOG_TTL));
-        let session = self.0.session.as_bytes();
-        let arguments: [&[u8]; 5] = [&fence, &ttl, session, call.as_bytes(), &snapshot];
+        let (fence, ttl, number) = (digits(fence.0)?, millis(LOG_TTL), digits(number)?);
+        let arguments: [&[u8]; 4] = [&fence, &ttl, &number, &snapshot];
         self.write(&self.0.scripts.snapshot, meeting, &arguments)
             .await
     }
@@ -309,13 +298,13 @@ impl StateStore for RedisState {
         &self,
         meeting: MeetingId,
         fence: Fence,
+        number: u64,
         delta: Bytes,
     ) -> Result<Written, Error> {
         check_size(&delta)?;
-        let (call, most) = (self.next_call(), MAX_DELTAS.to_string());
-        let (fence, ttl) = (digits(fence)?, millis(LOG_TTL));
-        let (session, call) = (self.0.session.as_bytes(), call.as_bytes());
-        let arguments: [&[u8]; 6] = [&fence, &ttl, session, call, &delta, most.as_bytes()];
+        let (fence, ttl, number) = (digits(fence.0)?, millis(LOG_TTL), digits(number)?);
+        let most = MAX_DELTAS.to_string();
+        let arguments: [&[u8]; 5] = [&fence, &ttl, &number, &delta, most.as_bytes()];
         self.write(&self.0.scripts.append, meeting, &arguments)
             .await
     }
@@ -324,17 +313,18 @@ impl StateStore for RedisState {
         let keys = self.keys(meeting);
         let (link, script) = (&self.0.link, &self.0.scripts.load);
         let keys = [keys.log.as_str(), &keys.deltas];
-        let (snapshot, of, deltas): (Vec<u8>, String, Vec<Vec<u8>>) =
+        let (snapshot, fence, last, deltas): (Vec<u8>, String, String, Vec<Vec<u8>>) =
             link.run(script, &keys, &[], Patience::Load).await?;
         Ok(MeetingLog {
             snapshot: snapshot.into(),
             deltas: deltas.into_iter().map(Bytes::from).collect(),
-            fence: fence(&of)?,
+            fence: Fence(number(&fence)?),
+            number: number(&last)?,
         })
     }
 
     async fn forget_meeting(&self, meeting: MeetingId, fence: Fence) -> Result<Written, Error> {
-        let fence = digits(fence)?;
+        let fence = digits(fence.0)?;
         self.write(&self.0.scripts.forget, meeting, &[&fence]).await
     }
 
@@ -370,44 +360,5 @@ impl StateStore for RedisState {
         let (sender, wakes) = Wakes::channel();
         tokio::spawn(self.0.clone().attend(channel, heard, sender));
         Ok(wakes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use darktower_servers::Redis;
-
-    use super::*;
-
-    /// What a cluster's client does where an answer is lost, and what a server does that was stopped: the same call
-    /// once more, and one that others have overtaken.
-    #[tokio::test]
-    async fn a_write_that_comes_again_is_done_once_and_one_that_comes_late_is_not() {
-        let redis = Redis::start();
-        let options = RedisOptions {
-            url: Secret(redis.url()),
-            namespace: "test".to_owned(),
-            password: None,
-            authorities: None,
-        };
-        let state = RedisState::open(&options).await.unwrap();
-        let (append, snapshot) = (&state.0.scripts.append, &state.0.scripts.snapshot);
-        let write = async |script, call: &str| {
-            let arguments: [&[u8]; 6] = [b"7", b"60000", b"me", call.as_bytes(), b"what", b"9"];
-            state.write(script, MeetingId([1; 16]), &arguments).await
-        };
-        for call in ["9", "9", "10", "10"] {
-            assert_eq!(write(append, call).await.unwrap(), Written::Yes);
-        }
-        for script in [append, snapshot] {
-            let late = write(script, "9").await;
-            assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
-        }
-        let log = state.load_meeting(MeetingId([1; 16])).await.unwrap();
-        assert_eq!(log.deltas, ["what", "what"]);
-        assert_eq!(write(snapshot, "11").await.unwrap(), Written::Yes);
-        assert_eq!(write(snapshot, "11").await.unwrap(), Written::Yes);
-        let late = write(append, "10").await;
-        assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
     }
 }

@@ -110,14 +110,15 @@ end
 return there
 ";
 
-/// Keys: lease, fence. Arguments: owner, time to live, the fence's time to live, channel.
+/// Keys: lease, fence, log. Arguments: owner, time to live, the fence's time to live, channel.
 ///
 /// The fence goes beyond the last one that is remembered and beyond the clock, so that it grows also where the server
 /// has forgotten the last.
 const ACQUIRE: &str = r"
 local held = redis.call('HMGET', KEYS[1], 'owner', 'fence')
+local written = redis.call('HGET', KEYS[3], 'number') or '0'
 if held[1] and held[1] ~= ARGV[1] then
-  return {held[1], held[2], redis.call('PTTL', KEYS[1])}
+  return {held[1], held[2], redis.call('PTTL', KEYS[1]), written}
 end
 local fence = held[2]
 if not held[1] then
@@ -130,14 +131,14 @@ if not held[1] then
 end
 redis.call('SET', KEYS[2], fence, 'PX', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return {ARGV[1], fence, tonumber(ARGV[2])}
+return {ARGV[1], fence, tonumber(ARGV[2]), written}
 ";
 
-/// Key: lease.
+/// Keys: lease, log.
 const READ_LEASE: &str = r"
 local held = redis.call('HMGET', KEYS[1], 'owner', 'fence')
-if not held[1] then return {'', '0', 0} end
-return {held[1], held[2], redis.call('PTTL', KEYS[1])}
+if not held[1] then return {'', '0', 0, '0'} end
+return {held[1], held[2], redis.call('PTTL', KEYS[1]), redis.call('HGET', KEYS[2], 'number') or '0'}
 ";
 
 /// Key: lease. Arguments: owner, fence, channel.
@@ -152,20 +153,21 @@ return 0
 ";
 
 /// A write to a meeting's log, behind what keeps others out. Keys: fence, log, deltas. Arguments: fence, the log's time
-/// to live, session, call.
+/// to live, the write's number.
 ///
-/// A session counts its calls. One that comes again, because its answer was lost on the way, has been done; one that
+/// An owner numbers its writes. One that comes again, because its answer was lost on the way, has been done; one that
 /// comes late, after a later one, is not done any more.
 macro_rules! log_write {
     ($write:literal) => {
         concat!(
             r"
 local function newer(fence) return fence and tonumber(fence) > tonumber(ARGV[1]) end
-if newer(redis.call('GET', KEYS[1])) or newer(redis.call('HGET', KEYS[2], 'fence')) then return 0 end
-local last = redis.call('HMGET', KEYS[2], 'session', 'call')
-if last[1] == ARGV[3] then
-  if last[2] == ARGV[4] then return 1 end
-  if tonumber(last[2]) > tonumber(ARGV[4]) then return -2 end
+local log = redis.call('HMGET', KEYS[2], 'fence', 'number')
+if newer(redis.call('GET', KEYS[1])) or newer(log[1]) then return 0 end
+local last, number = tonumber(log[2] or '0'), tonumber(ARGV[3])
+if log[1] == ARGV[1] then
+  if last == number then return 1 end
+  if last > number then return -2 end
 end
 ",
             $write
@@ -176,7 +178,7 @@ end
 /// One more argument: the snapshot.
 const SNAPSHOT: &str = log_write!(
     r"
-redis.call('HSET', KEYS[2], 'fence', ARGV[1], 'session', ARGV[3], 'call', ARGV[4], 'snapshot', ARGV[5])
+redis.call('HSET', KEYS[2], 'fence', ARGV[1], 'number', ARGV[3], 'snapshot', ARGV[4])
 redis.call('DEL', KEYS[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1
@@ -186,9 +188,10 @@ return 1
 /// Two more arguments: the delta, and the most deltas.
 const APPEND: &str = log_write!(
     r"
-if redis.call('LLEN', KEYS[3]) >= tonumber(ARGV[6]) then return -1 end
-redis.call('RPUSH', KEYS[3], ARGV[5])
-redis.call('HSET', KEYS[2], 'fence', ARGV[1], 'session', ARGV[3], 'call', ARGV[4])
+if last ~= number - 1 then return -2 end
+if redis.call('LLEN', KEYS[3]) >= tonumber(ARGV[5]) then return -1 end
+redis.call('RPUSH', KEYS[3], ARGV[4])
+redis.call('HSET', KEYS[2], 'fence', ARGV[1], 'number', ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 redis.call('PEXPIRE', KEYS[3], ARGV[2])
 return 1
@@ -197,8 +200,8 @@ return 1
 
 /// Keys: log, deltas.
 const LOAD: &str = r"
-local log = redis.call('HMGET', KEYS[1], 'snapshot', 'fence')
-return {log[1] or '', log[2] or '0', redis.call('LRANGE', KEYS[2], 0, -1)}
+local log = redis.call('HMGET', KEYS[1], 'snapshot', 'fence', 'number')
+return {log[1] or '', log[2] or '0', log[3] or '0', redis.call('LRANGE', KEYS[2], 0, -1)}
 ";
 
 /// Keys: fence, log, deltas. Argument: fence.
