@@ -55,18 +55,18 @@ fn there(
     size: u32,
 ) -> Option<NodeId> {
     let here = controllers.iter().find(|node| node.id == own)?;
-    let is_busy = u64::from(here.load) * 100 >= BUSY_PERCENT * u64::from(here.capacity);
-    if here.capacity == 0 || here.draining || here.region != region || !is_busy {
+    let is_busy = u64::from(here.load) * 100 >= BUSY_PERCENT * u64::from(here.takes());
+    if here.takes() == 0 || here.draining || here.region != region || !is_busy {
         return None;
     }
     let takes_part = |node: &&Candidate<'_>| !node.draining && node.region == region;
     let near: Vec<_> = controllers.iter().filter(takes_part).collect();
-    let capacity: u128 = near.iter().map(|node| u128::from(node.capacity)).sum();
-    let carried = near.iter().map(|node| node.load.min(node.capacity));
+    let capacity: u128 = near.iter().map(|node| u128::from(node.takes())).sum();
+    let carried = near.iter().map(|node| node.load.min(node.takes()));
     let load: u128 = carried.map(u128::from).sum();
     // Percent of a node's share of the load, without division: of load * capacity / all capacity.
     let exceeds = |node: &Candidate<'_>, load_there: u32, percent: u128| {
-        u128::from(load_there) * 100 * capacity > percent * load * u128::from(node.capacity)
+        u128::from(load_there) * 100 * capacity > percent * load * u128::from(node.takes())
     };
     if !exceeds(here, here.load, MUCH_PERCENT) {
         return None;

@@ -8,12 +8,13 @@
 //! that carries much more than others, [`Recent`] counts in what was assigned a moment ago,
 //! [`Plane`] judges whether media comes through a handler, and how much of it. [`Takeover`] is the way to a meeting's lease,
 //! [`Tenure`] what its owner knows of lease and log, [`Watch`] what a controller knows of a
-//! handler, [`View`] what a node knows of the others.
+//! handler, [`View`] what a node knows of the others, [`Oddities`] what of that nobody should believe.
 
 mod balance;
 mod claim;
 mod homes;
 mod loss;
+mod oddities;
 mod plane;
 mod recent;
 mod room;
@@ -29,6 +30,7 @@ use darktower_wire::ids::{MeetingId, NodeId};
 pub use balance::Balance;
 pub use claim::{Answer, Claim, claim};
 pub use homes::{Homes, Rehoming, Seating};
+pub use oddities::{Oddities, Oddity};
 pub use plane::{Plane, Probe, Way};
 pub use recent::Recent;
 pub use room::Room;
@@ -48,6 +50,10 @@ const ASKED: usize = 3;
 /// how uneven the hash may be (consistent hashing with bounded loads).
 const OVERLOAD_PERCENT: u64 = 125;
 
+/// The most that a node is believed to take: ten times what the largest machines do. Who claims more was configured by a
+/// slip of the pen, and would make the average, and with it everybody's bound, meaningless.
+pub const MOST_CAPACITY: u32 = 100_000;
+
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate<'a> {
@@ -55,7 +61,7 @@ pub struct Candidate<'a> {
     pub id: NodeId,
     /// Where it stands.
     pub region: &'a str,
-    /// How much it takes, in its own unit; 0 where it does not say.
+    /// How much it takes, in its own unit; 0 where it does not say, which more than [`MOST_CAPACITY`] counts as.
     pub capacity: u32,
     /// How much it carries; more than it takes where some come again and again in vain.
     pub load: u32,
@@ -76,14 +82,22 @@ impl Candidate<'_> {
         }
     }
 
+    /// How much it is believed to take; 0 where nobody knows.
+    fn takes(&self) -> u32 {
+        match self.capacity {
+            ..=MOST_CAPACITY => self.capacity,
+            _ => 0,
+        }
+    }
+
     /// Whether so many fit.
     fn has_room_for(&self, size: u32) -> bool {
-        self.capacity == 0 || self.load.saturating_add(size) <= self.capacity
+        self.takes() == 0 || self.load.saturating_add(size) <= self.takes()
     }
 
     /// Whether some are refused there.
     fn is_crowded(&self) -> bool {
-        self.capacity != 0 && self.load > self.capacity
+        self.takes() != 0 && self.load > self.takes()
     }
 
     /// Whether what is on it is better off there for a while than moved.
@@ -130,9 +144,9 @@ fn rank_for(
         .iter()
         .filter(|node| staying == 0 || !node.draining)
         .collect();
-    let capacity: u64 = eligible.iter().map(|node| u64::from(node.capacity)).sum();
+    let capacity: u64 = eligible.iter().map(|node| u64::from(node.takes())).sum();
     // One that claims to carry more than it can must not make the average, and with it everybody's bound, meaningless.
-    let carried = |node: &&Candidate<'_>| match node.capacity {
+    let carried = |node: &&Candidate<'_>| match node.takes() {
         0 => 0,
         capacity => u64::from(node.load.min(capacity)),
     };
@@ -141,13 +155,13 @@ fn rank_for(
         .into_iter()
         .map(|node| {
             let lacks_room = !node.has_room_for(size.max(1));
-            let room = node.capacity.saturating_sub(node.load);
+            let room = node.takes().saturating_sub(node.load);
             let full = lacks_room.then_some(u32::MAX - room);
             // load / capacity > percent * (all load + 1) / all capacity, without division.
             let own = u128::from(node.load) * 100 * u128::from(capacity);
             let bound =
-                u128::from(OVERLOAD_PERCENT) * u128::from(load + 1) * u128::from(node.capacity);
-            let overloaded = node.capacity != 0 && own > bound;
+                u128::from(OVERLOAD_PERCENT) * u128::from(load + 1) * u128::from(node.takes());
+            let overloaded = node.takes() != 0 && own > bound;
             let elsewhere = node.region != region;
             let score = u64::MAX - score(meeting, node.id);
             ((full, elsewhere, overloaded), score, node.id)

@@ -20,7 +20,7 @@ pub fn spare(
     let count = |id: NodeId| on.get(&id).copied().unwrap_or(0);
     let present = candidates.iter().find(|node| node.id == here)?;
     let share = if share == 0 { u32::MAX } else { share };
-    let room = match present.capacity {
+    let room = match present.takes() {
         0 => u32::MAX,
         capacity => capacity.saturating_sub(present.load),
     };

@@ -1,6 +1,6 @@
 //! The order of preference.
 
-use darktower_placement::{Candidate, Health, keep_or_choose, rank};
+use darktower_placement::{Candidate, Health, MOST_CAPACITY, keep_or_choose, rank};
 use darktower_wire::ids::{MeetingId, NodeId};
 use proptest::prelude::*;
 
@@ -55,6 +55,27 @@ fn the_own_region_comes_first_the_full_last_the_draining_not_at_all() {
     let only_draining = [nodes[2].clone()];
     assert_eq!(rank(meeting(1), &only_draining, "eu"), [nodes[2].id]);
     assert!(rank(meeting(1), &[], "eu").is_empty());
+}
+
+/// Two that carry much and one that says it could take everybody, and carries as much.
+#[test]
+fn a_capacity_beyond_all_bounds_takes_no_more_than_its_share() {
+    for boast in [MOST_CAPACITY + 1, u32::MAX] {
+        let mut nodes: Vec<_> = (1..=3).map(node).collect();
+        nodes.iter_mut().for_each(|node| node.load = 50);
+        nodes[2].capacity = boast;
+        let mut counts = [0; 4];
+        for n in 0..3000 {
+            let first = rank(meeting(n), &nodes, "eu")[0];
+            counts[usize::from(first.0[0])] += 1;
+        }
+        let even = counts[1..].iter().all(|count| (850..1150).contains(count));
+        assert!(even, "{boast}: {counts:?}");
+        // It hides nobody's load either.
+        nodes[0].load = 99;
+        nodes[1].load = 1;
+        assert!((0..50).all(|n| rank(meeting(n), &nodes, "eu")[0] != nodes[0].id));
+    }
 }
 
 /// One that is draining, or not, and somehow well.

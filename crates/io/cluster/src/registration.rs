@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use darktower_placement::{Candidate, Health, View};
+use darktower_placement::{Candidate, Health, Oddities, View};
 use darktower_store::{Error, Node, StateStore, Topic, Wakes};
 use darktower_wire::ids::NodeId;
 use tokio::sync::watch;
@@ -94,6 +94,7 @@ impl Registration {
             timing,
             is_failing: false,
             view,
+            oddities: Oddities::default(),
             origin: Instant::now(),
         };
         let task = tokio::spawn(upkeep.run(stop.clone()));
@@ -152,6 +153,7 @@ struct Upkeep {
     timing: Timing,
     is_failing: bool,
     view: View<Node>,
+    oddities: Oddities,
     /// Of the view's time.
     origin: Instant,
 }
@@ -199,7 +201,24 @@ impl Upkeep {
         {
             self.seen.send_replace(Arc::new(self.view.nodes().to_vec()));
         }
+        self.warn_of_oddities();
         Ok(())
+    }
+
+    fn warn_of_oddities(&mut self) {
+        let nodes = self.view.nodes();
+        let says = nodes.iter();
+        let says = says.map(|node| (node.id, node.version.as_str(), node.capacity));
+        for (id, what) in self.oddities.look(env!("CARGO_PKG_VERSION"), says) {
+            let Some(node) = nodes.iter().find(|node| node.id == id) else {
+                continue;
+            };
+            let (service, version) = (node.service.as_str(), &node.version);
+            tracing::warn!(
+                node_id = %id, service, grpc_url = %node.grpc_url, %version, capacity = node.capacity,
+                "a node says something odd of itself: {what}"
+            );
+        }
     }
 
     fn doubt(&mut self) {

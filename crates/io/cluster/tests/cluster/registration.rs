@@ -1,6 +1,6 @@
 //! Nodes come, change and go in one another's view.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use darktower_cluster::{Registration, RemoteState, Timing};
@@ -54,6 +54,58 @@ async fn heartbeats_keep_a_node_and_silence_ends_it() {
     drop(silent);
     sees(&watching, |nodes| nodes.len() == 1).await;
     assert_eq!(watching.nodes().borrow()[0].id, watching.id());
+}
+
+/// What is written to the log meanwhile by this thread, of which a test's runtime is made.
+fn log() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let written = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || Tee(written.clone()));
+    (log, tracing::subscriber::set_default(subscriber.finish()))
+}
+
+struct Tee(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_node_of_an_unknown_release_and_one_that_boasts_are_warned_of_once() {
+    let (log, _guard) = log();
+    let store: Arc<dyn StateStore> = Arc::new(MemoryState::new());
+    let timing = Timing {
+        every: Duration::from_millis(10),
+        ttl: Duration::from_secs(60),
+    };
+    let start = |node| Registration::start(store.clone(), node, timing);
+    let watching = start(node(1, Service::Global)).await.unwrap();
+    let mut future = node(2, Service::Media);
+    future.version = "99.0.0".to_owned();
+    let mut boastful = node(3, Service::Meeting);
+    boastful.capacity = u32::MAX;
+    for node in [future, boastful] {
+        store.put_node(node, timing.ttl).await.unwrap();
+    }
+    sees(&watching, |nodes| nodes.len() == 3).await;
+    // Some looks at the others later.
+    for load in 1..=5 {
+        watching.update(|node| node.load = load);
+        sees(&watching, |nodes| nodes[0].load == load).await;
+    }
+    watching.stop().await;
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let told = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(told("update this process"), 1, "{log}");
+    assert_eq!(told("correct its `capacity`"), 1, "{log}");
+    assert_eq!(told(&NodeId([2; 16]).to_string()), 1, "{log}");
+    assert_eq!(told(&NodeId([3; 16]).to_string()), 1, "{log}");
 }
 
 /// As after a copy of a running machine was started.
