@@ -73,14 +73,10 @@ impl Registration {
         node: Node,
         timing: Timing,
     ) -> Result<Self, Error> {
-        let others = store.list_nodes(None).await?;
-        // Two nodes of one id would take turns in the registry, and each own the other's leases.
-        let is_other = |other: &&Node| other.id == node.id && other.grpc_url != node.grpc_url;
-        if let Some(other) = others.iter().find(is_other) {
-            tracing::error!(node_id = %node.id, other = %other.grpc_url, own = %node.grpc_url, "another node has this id");
-            return Err(Error::Taken(TAKEN));
+        match store.put_node(node.clone(), timing.ttl).await {
+            Err(Error::Taken(_)) => return Err(Error::Taken(TAKEN)),
+            outcome => outcome?,
         }
-        store.put_node(node.clone(), timing.ttl).await?;
         let listed = store.list_nodes(None).await?;
         let id = node.id;
         let (node, own) = watch::channel(node);
@@ -230,6 +226,10 @@ impl Upkeep {
             self.doubt();
         }
         match done {
+            Err(Error::Taken(_)) if !self.is_failing => {
+                let node_id = self.own.borrow().id;
+                tracing::error!(%node_id, "another node took this node's id while it was silent: start this process again");
+            }
             Ok(()) if self.is_failing => tracing::info!("the registry answers again"),
             Err(error) if !self.is_failing => {
                 tracing::warn!(%error, "the registry does not answer; the last known nodes stay");

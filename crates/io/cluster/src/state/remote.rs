@@ -89,11 +89,14 @@ macro_rules! call {
 #[async_trait]
 impl StateStore for RemoteState {
     async fn put_node(&self, node: Node, ttl: Duration) -> Result<(), Error> {
-        call!(self.put_node(rpc::PutNodeRequest {
+        let reply = call!(self.put_node(rpc::PutNodeRequest {
             node: Some(node_to_rpc(node)),
             ttl_ms: millis(ttl),
         }))?;
-        Ok(())
+        match reply.taken {
+            true => Err(Error::Taken("the node's id")),
+            false => Ok(()),
+        }
     }
 
     async fn remove_node(&self, id: NodeId) -> Result<(), Error> {

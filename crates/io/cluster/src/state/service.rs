@@ -81,8 +81,11 @@ impl State for StateService {
         let request = request.into_inner();
         let node = request.node.unwrap_or_default();
         let node = node_of_rpc(node).map_err(malformed)?;
-        let outcome = self.0.put_node(node, millis(request.ttl_ms)).await;
-        answer(outcome, |()| rpc::PutNodeReply {})
+        let taken = match self.0.put_node(node, millis(request.ttl_ms)).await {
+            Err(Error::Taken(_)) => Ok(true),
+            outcome => outcome.map(|()| false),
+        };
+        answer(taken, |taken| rpc::PutNodeReply { taken })
     }
 
     async fn remove_node(

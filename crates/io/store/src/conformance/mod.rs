@@ -48,7 +48,7 @@ macro_rules! state_conformance_in_turn {
 macro_rules! state_conformance_together {
     ($make:path) => {
         $crate::conformance_tests!($make; together:
-            one_of_many_owns, fences_only_grow, only_the_newest_owner_writes, everyone_counts_once,
+            one_of_many_registers, one_of_many_owns, fences_only_grow, only_the_newest_owner_writes, everyone_counts_once,
             one_wakes_another);
     };
 }
@@ -75,7 +75,7 @@ macro_rules! database_conformance_in_turn {
 macro_rules! state_checks {
     ($into:ident, $($how:tt)*) => {
         $crate::$into!($($how)*; state:
-            nodes_come_change_and_go, nodes_expire, lease_has_one_owner, lease_expires_and_fence_grows,
+            nodes_come_change_and_go, a_node_id_is_one_nodes, nodes_expire, lease_has_one_owner, lease_expires_and_fence_grows,
             lease_race_has_one_winner, release_needs_the_present_fence, log_is_kept_in_order,
             what_comes_again_is_done_once_and_what_comes_late_is_not,
             what_was_lost_behind_the_owners_back_is_told, older_fence_writes_nothing, lease_alone_fences, forgotten_log_is_empty_and_fences_grow,

@@ -62,6 +62,28 @@ pub async fn nodes_come_change_and_go(store: &impl StateStore) {
     );
 }
 
+/// Who says that it is a node which another one is, is refused for as long as that is there.
+pub async fn a_node_id_is_one_nodes(store: &impl StateStore) {
+    let first = node(A, Service::Media);
+    let copy = Node {
+        service: Service::Meeting,
+        grpc_url: "http://127.0.0.1:9".to_owned(),
+        ..first.clone()
+    };
+    store.put_node(first.clone(), LONG).await.unwrap();
+    let refused = store.put_node(copy.clone(), LONG).await;
+    assert!(matches!(refused, Err(Error::Taken(_))), "{refused:?}");
+    assert_eq!(store.list_nodes(None).await.unwrap(), [first.clone()]);
+    let changed = Node { load: 9, ..first };
+    store.put_node(changed.clone(), SHORT).await.unwrap();
+    assert_eq!(store.list_nodes(None).await.unwrap(), [changed]);
+    eventually("the first is gone", async || {
+        store.put_node(copy.clone(), LONG).await.is_ok()
+    })
+    .await;
+    assert_eq!(store.list_nodes(None).await.unwrap(), [copy]);
+}
+
 /// A node that is silent for its time to live is gone.
 pub async fn nodes_expire(store: &impl StateStore) {
     store

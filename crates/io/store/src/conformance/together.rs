@@ -10,7 +10,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::{DEADLINE, eventually};
-use crate::{StateStore, Topic, Written};
+use crate::{Error, Node, Service, StateStore, Topic, Written};
 
 const LONG: Duration = Duration::from_secs(60);
 const MEETING: MeetingId = MeetingId([7; 16]);
@@ -39,6 +39,27 @@ where
         });
     }
     tasks.join_all().await
+}
+
+/// Of many who register with the same id at once, as copies of one machine that start do, one is there.
+pub async fn one_of_many_registers<S: StateStore + Clone>(clients: &[S]) {
+    for round in 0..ROUNDS {
+        let id = NodeId([round as u8; 16]);
+        let outcomes = at_once(clients, |n, client| async move {
+            let url = format!("http://127.0.0.1:{n}");
+            let node = Node::new(id, Service::Meeting, url.clone(), String::new());
+            (url, client.put_node(node, LONG).await)
+        });
+        let (there, refused): (Vec<_>, Vec<_>) =
+            outcomes.await.into_iter().partition(|(_, put)| put.is_ok());
+        let taken = |(_, put): &(_, Result<(), Error>)| matches!(put, Err(Error::Taken(_)));
+        assert!(refused.iter().all(taken), "{refused:?}");
+        assert_eq!(there.len(), 1, "{there:?}");
+        let listed = clients[0].list_nodes(None).await.unwrap();
+        let urls: Vec<_> = listed.into_iter().map(|node| node.grpc_url).collect();
+        assert_eq!(urls, [there[0].0.clone()]);
+        clients[0].remove_node(id).await.unwrap();
+    }
 }
 
 /// Of many who want each of many leases at once, one gets it and all hear of the same.

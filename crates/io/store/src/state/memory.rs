@@ -11,8 +11,8 @@ use darktower_wire::ids::{Fence, MeetingId, NodeId};
 use tokio::sync::mpsc;
 
 use super::{
-    LOG_TTL, Lease, MAX_DELTAS, MeetingLog, Node, Service, StateStore, Topic, Wakes, Written,
-    check_key, check_size,
+    ID_TAKEN, LOG_TTL, Lease, MAX_DELTAS, MeetingLog, Node, Service, StateStore, Topic, Wakes,
+    Written, check_key, check_size,
 };
 use crate::Error;
 
@@ -146,9 +146,14 @@ impl StateStore for MemoryState {
         let now = Instant::now();
         let mut tables = self.tables();
         tables.sweep(now);
-        let id = node.id;
-        let before = tables.nodes.insert(id, (node.clone(), now + ttl));
-        if before.is_none_or(|(before, until)| before != node || until <= now) {
+        let before = tables.nodes.get(&node.id);
+        let before = before.filter(|(_, until)| *until > now);
+        if before.is_some_and(|(before, _)| before.grpc_url != node.grpc_url) {
+            return Err(ID_TAKEN);
+        }
+        let is_new = before.is_none_or(|(before, _)| *before != node);
+        tables.nodes.insert(node.id, (node, now + ttl));
+        if is_new {
             tables.wake(Topic::Nodes);
         }
         Ok(())

@@ -34,6 +34,8 @@ fn check_size(record: &Bytes) -> Result<(), Error> {
     Ok(())
 }
 
+const ID_TAKEN: Error = Error::Taken("the node's id");
+
 fn check_key(key: &str) -> Result<(), Error> {
     if key.len() > LONGEST_KEY {
         return Err(Error::TooMuch("a counter's key is longer than 256 bytes"));
@@ -182,7 +184,8 @@ impl Wakes {
 /// [`Error::Unavailable`] and [`Error::TimedOut`] nobody knows which.
 #[async_trait]
 pub trait StateStore: Send + Sync + 'static {
-    /// Says that `node` is there, for `ttl` from now. Replaces what was said before.
+    /// Says that `node` is there, for `ttl` from now. Replaces what was said before; [`Error::Taken`] where one that is
+    /// there has its id and another gRPC address, which is another node: each owns leases by its id.
     async fn put_node(&self, node: Node, ttl: Duration) -> Result<(), Error>;
 
     /// Says that a node has gone. Not knowing it is fine.

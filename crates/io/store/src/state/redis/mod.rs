@@ -20,8 +20,8 @@ use darktower_wire::ids::{Fence, MeetingId, NodeId};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{
-    LOG_TTL, Lease, MAX_DELTAS, MeetingLog, Node, Service, StateStore, Topic, Wakes, Written,
-    check_key, check_size,
+    ID_TAKEN, LOG_TTL, Lease, MAX_DELTAS, MeetingLog, Node, Service, StateStore, Topic, Wakes,
+    Written, check_key, check_size,
 };
 use crate::Error;
 use link::{Link, Patience};
@@ -209,14 +209,15 @@ impl Inner {
 #[async_trait]
 impl StateStore for RedisState {
     async fn put_node(&self, node: Node, ttl: Duration) -> Result<(), Error> {
-        let id = node.id.to_vec();
+        let (id, url) = (node.id, node.grpc_url.clone());
         let record = record::write(node)?;
         let (ttl, channel) = (millis(ttl), self.channel(Topic::Nodes));
-        let arguments: [&[u8]; 4] = [&id, &record, &ttl, channel.as_bytes()];
+        let arguments: [&[u8]; 5] = [&id.0, &record, &ttl, channel.as_bytes(), url.as_bytes()];
         let (link, script) = (&self.0.link, &self.0.scripts.put_node);
-        let keys = [self.nodes()];
-        link.run(script, &[&keys[0]], &arguments, Patience::Usual)
-            .await
+        let is_put: bool = link
+            .run(script, &[&self.nodes()], &arguments, Patience::Usual)
+            .await?;
+        is_put.then_some(()).ok_or(ID_TAKEN)
     }
 
     async fn remove_node(&self, id: NodeId) -> Result<(), Error> {

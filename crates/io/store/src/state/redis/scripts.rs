@@ -69,20 +69,24 @@ impl Scripts {
     }
 }
 
-/// Nodes: a hash of id to "expiry record". Arguments: id, record, time to live, channel. A change wakes.
+/// Nodes: a hash of id to "expiry record". Arguments: id, record, time to live, channel, gRPC address. A change wakes.
+/// Answers 0 where another node has the id. A record that cannot be read is nobody's.
 const PUT_NODE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local before = redis.call('HGET', KEYS[1], ARGV[1])
+local expiry, record = string.match(before or '', '^(%d+) (.*)$')
+if expiry and tonumber(expiry) <= now then record = nil end
+if record and record ~= ARGV[2] then
+  local is_read, known = pcall(cjson.decode, record)
+  local url = is_read and type(known) == 'table' and known['grpc_url']
+  if url and url ~= ARGV[5] then return 0 end
+end
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f ', now + ARGV[3]) .. ARGV[2])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
 end
-if before then
-  local expiry, record = string.match(before, '^(%d+) (.*)$')
-  if tonumber(expiry) > now and record == ARGV[2] then return 0 end
-end
-redis.call('SPUBLISH', ARGV[4], '')
+if record ~= ARGV[2] then redis.call('SPUBLISH', ARGV[4], '') end
 return 1
 ";
 
