@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use darktower_client::{Api, ApiError, CreateMeeting};
+use darktower_client::{Api, CreateMeeting};
+use darktower_cluster_tests::http;
+use serde_json::json;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, interval, timeout};
 
@@ -126,15 +129,17 @@ async fn once(
     let healed = Instant::now();
     askers.iter().for_each(Asker::reset);
     if row.measure == Measure::Known {
-        for meeting in meetings {
-            match meeting.lookup(&globals, row.bound).await {
-                Some(took) => outcome.samples.push(took),
-                None => outcome.note(format!("{}: nobody answered", row.name)),
+        for server in &globals {
+            for meeting in meetings {
+                match meeting.lookup(from_ref(server), row.bound).await {
+                    Some(took) => outcome.samples.push(took),
+                    None => outcome.note(format!("{}: {server} does not answer", row.name)),
+                }
             }
-        }
-        match refused(&globals).await {
-            Ok(took) => outcome.samples.push(took),
-            Err(problem) => outcome.note(format!("{}: {problem}", row.name)),
+            match refused(server) {
+                Ok(took) => outcome.samples.push(took),
+                Err(problem) => outcome.note(format!("{}: {problem}", row.name)),
+            }
         }
     }
     if let (Measure::Create, Some(visited)) = (row.measure, visited) {
@@ -334,14 +339,16 @@ fn askers(row: &Row, system: &System, meetings: &[Meeting]) -> Vec<Asker> {
 }
 
 /// How long it takes until a meeting is refused with 503 and a time to come again.
-async fn refused(globals: &[String]) -> anyhow::Result<Duration> {
+fn refused(server: &str) -> anyhow::Result<Duration> {
     let began = Instant::now();
-    let server = globals.first().context("there is no global controller")?;
-    let wanted = CreateMeeting::default();
-    match Api::new(server)?.create_meeting(&wanted).await {
-        Err(ApiError::Problem(problem)) if problem.status == 503 => Ok(began.elapsed()),
-        other => anyhow::bail!("a meeting was not refused with 503: {other:?}"),
-    }
+    let addr = server.trim_start_matches("http://").parse()?;
+    let answer = block_in_place(|| http::post(addr, "/api/v1/meetings", &json!({})));
+    let says_when = answer.header.to_lowercase().contains("\r\nretry-after: ");
+    anyhow::ensure!(
+        answer.status == 503 && says_when,
+        "a meeting was not refused with 503 and a time: {answer:?}"
+    );
+    Ok(began.elapsed())
 }
 
 /// When a meeting was created, and its controller took it.

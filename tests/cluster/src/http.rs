@@ -39,6 +39,11 @@ pub fn post(to: SocketAddr, path: &str, body: &Value) -> Answer {
     ask(to, "POST", path, &header, &body.to_string())
 }
 
+/// `DELETE path`, with header lines of the form `name: value`.
+pub fn delete(to: SocketAddr, path: &str, header: &[&str]) -> Answer {
+    ask(to, "DELETE", path, header, "")
+}
+
 fn ask(to: SocketAddr, method: &str, path: &str, header: &[&str], body: &str) -> Answer {
     let mut socket = TcpStream::connect_timeout(&to, WITHIN).expect("it listens");
     socket.set_read_timeout(Some(WITHIN)).expect("a deadline");

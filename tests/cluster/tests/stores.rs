@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use darktower_cluster_tests::{Place, Process, WITHIN, http};
+use darktower_cluster_tests::{Place, Process, WITHIN, address, http};
 use darktower_servers::{Authority, Postgres, Redis, With};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What `darktower all` says before it ends with `code`.
 fn refused(place: &Place, settings: &[(&str, &str)], code: i32) -> String {
@@ -276,4 +276,67 @@ fn without_postgresql_known_meetings_go_on_and_writes_say_when_to_come_again() {
     assert_eq!(http::get(api, &path, &[]).status, 200);
     process.terminate();
     assert_eq!(process.exit().code(), Some(0));
+}
+
+/// The same with two global controllers, of which one has never heard of the meetings: what it is asked for, it finds
+/// noted in the state store.
+#[test]
+fn without_postgresql_each_global_controller_knows_what_another_created() {
+    let place = Place::new();
+    let (mut postgres, redis) = (Postgres::start(), Redis::start());
+    let (database, state) = (postgres.url(&postgres.database()), redis.url());
+    let stores = [
+        ("DARKTOWER_STATE__URL", state.as_str()),
+        ("DARKTOWER_DATABASE__URL", database.as_str()),
+    ];
+    let mut process = Process::start(&["migrate"], place.path(), &stores);
+    assert_eq!(process.exit().code(), Some(0));
+    let apart = place.apart_on(&stores);
+    let mut other = place.start("global", &stores);
+    let other = address(&other.ready(), "http");
+    let create = |api| http::post(api, "/api/v1/meetings", &json!({"title": "Standup"}));
+    // One was looked up where it was created, one by nobody, and one has ended.
+    let [known, fresh, ended] = [(); 3].map(|()| create(apart.api).json());
+    let text = |of: &Value| of.as_str().expect("a text").to_owned();
+    let path = |of: &Value, name: &str| format!("/api/v1/meetings/{}", text(&of["meeting"][name]));
+    assert_eq!(http::get(apart.api, &path(&known, "code"), &[]).status, 200);
+    let bearer = format!("authorization: Bearer {}", text(&ended["access_token"]));
+    let end = http::delete(apart.api, &path(&ended, "id"), &[&bearer]);
+    assert_eq!(end.status, 204, "{end:?}");
+    postgres.kill();
+    let soon = |ask: &dyn Fn() -> http::Answer| {
+        let asked = Instant::now();
+        let answer = ask();
+        assert!(asked.elapsed() < Duration::from_secs(1), "{answer:?}");
+        answer
+    };
+    for api in [other, apart.api] {
+        for made in [&known, &fresh] {
+            for name in ["code", "id"] {
+                let joined = soon(&|| http::get(api, &path(made, name), &[]));
+                assert_eq!(joined.status, 200, "{joined:?}");
+                assert_eq!(joined.json()["meeting"]["title"], "Standup");
+            }
+            let meeting = &made["meeting"]["code"];
+            let grants = [
+                json!({"grant_type": "guest", "meeting": meeting}),
+                json!({"grant_type": "host_key", "meeting": meeting, "host_key": made["host_key"]}),
+            ];
+            for grant in grants {
+                let token = soon(&|| http::post(api, "/api/v1/auth/token", &grant));
+                assert_eq!(token.status, 200, "{token:?}");
+            }
+            let wrong = json!({"grant_type": "host_key", "meeting": meeting, "host_key": "guess"});
+            let refused = soon(&|| http::post(api, "/api/v1/auth/token", &wrong));
+            assert_eq!(refused.status, 403, "{refused:?}");
+        }
+        let gone = soon(&|| http::get(api, &path(&ended, "code"), &[]));
+        assert_eq!(gone.json()["code"], "meeting_ended");
+        let unknown = soon(&|| http::get(api, "/api/v1/meetings/abc-defg-hij", &[]));
+        for refused in [unknown, soon(&|| create(api))] {
+            assert_eq!(refused.status, 503, "{refused:?}");
+            let header = refused.header.to_lowercase();
+            assert!(header.contains("retry-after: "), "{refused:?}");
+        }
+    }
 }

@@ -129,7 +129,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
     let (plain, secure) = (config.http, config.https);
     let shared = Arc::new(Inner {
         limits: Limits::new(&config, deps.state.clone()),
-        known: Known::default(),
+        known: Known::new(deps.state.clone()),
         controllers: Controllers {
             state: deps.state,
             nodes: registration.nodes(),

@@ -208,6 +208,21 @@ impl StateStore for RemoteState {
         Ok(reply.count)
     }
 
+    async fn put_note(&self, key: &str, note: Bytes, ttl: Duration) -> Result<(), Error> {
+        call!(self.put_note(rpc::PutNoteRequest {
+            key: key.to_owned(),
+            note,
+            ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
+        }))?;
+        Ok(())
+    }
+
+    async fn read_note(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        let key = key.to_owned();
+        let reply = call!(self.read_note(rpc::ReadNoteRequest { key }))?;
+        Ok(reply.note)
+    }
+
     async fn wake(&self, topic: Topic) -> Result<(), Error> {
         call!(self.wake(topic_to_rpc(topic)))?;
         Ok(())

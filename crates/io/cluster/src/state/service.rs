@@ -25,6 +25,9 @@ pub(super) const MAX_MESSAGE_BYTES: usize = MAX_RECORD_BYTES + 64 * 1024;
 /// What a whole log may take on the way to its next owner.
 pub(super) const MAX_LOG_BYTES: usize = 64 << 20;
 
+/// No note is kept for longer: a time beyond what a clock can tell is nobody's wish.
+const LONGEST_NOTE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Offers a state store to other processes.
 pub struct StateService(Arc<dyn StateStore>);
 
@@ -190,6 +193,21 @@ impl State for StateService {
         answer(self.0.count(&request.key, window).await, |count| {
             rpc::CountReply { count }
         })
+    }
+
+    async fn put_note(&self, request: Request<rpc::PutNoteRequest>) -> Answer<rpc::PutNoteReply> {
+        let request = request.into_inner();
+        let ttl = Duration::from_millis(request.ttl_ms).min(LONGEST_NOTE);
+        let outcome = self.0.put_note(&request.key, request.note, ttl).await;
+        answer(outcome, |()| rpc::PutNoteReply {})
+    }
+
+    async fn read_note(
+        &self,
+        request: Request<rpc::ReadNoteRequest>,
+    ) -> Answer<rpc::ReadNoteReply> {
+        let note = self.0.read_note(&request.get_ref().key).await;
+        answer(note, |note| rpc::ReadNoteReply { note })
     }
 
     async fn wake(&self, request: Request<rpc::Topic>) -> Answer<rpc::WakeReply> {

@@ -79,7 +79,7 @@ macro_rules! state_checks {
             lease_race_has_one_winner, release_needs_the_present_fence, log_is_kept_in_order,
             what_comes_again_is_done_once_and_what_comes_late_is_not,
             what_was_lost_behind_the_owners_back_is_told, older_fence_writes_nothing, lease_alone_fences, forgotten_log_is_empty_and_fences_grow,
-            log_is_bounded, counters_count_in_windows, wakes_arrive);
+            log_is_bounded, counters_count_in_windows, notes_are_kept_for_their_time, wakes_arrive);
     };
 }
 

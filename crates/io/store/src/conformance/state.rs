@@ -6,7 +6,7 @@ use bytes::Bytes;
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 
 use super::{DEADLINE, eventually};
-use crate::state::{MAX_DELTAS, MAX_RECORD_BYTES};
+use crate::state::{MAX_DELTAS, MAX_NOTE_BYTES, MAX_RECORD_BYTES};
 use crate::{Error, Node, Service, StateStore, Topic, Written};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -304,6 +304,29 @@ pub async fn counters_count_in_windows(store: &impl StateStore) {
         store.count("b", SHORT).await.unwrap() == 1
     })
     .await;
+}
+
+/// A note is there as it was last put until its time is over, and has a bound.
+pub async fn notes_are_kept_for_their_time(store: &impl StateStore) {
+    assert_eq!(store.read_note("a").await.unwrap(), None);
+    let bytes = Bytes::from_static(b"\0\xff \r\n");
+    store
+        .put_note("a", Bytes::from_static(b"x"), SHORT)
+        .await
+        .unwrap();
+    store.put_note("a", bytes.clone(), LONG).await.unwrap();
+    store.put_note("b", Bytes::new(), SHORT).await.unwrap();
+    eventually("b's time is over", async || {
+        store.read_note("b").await.unwrap().is_none()
+    })
+    .await;
+    assert_eq!(store.read_note("a").await.unwrap(), Some(bytes));
+    let largest = Bytes::from(vec![7; MAX_NOTE_BYTES]);
+    store.put_note("c", largest.clone(), LONG).await.unwrap();
+    assert_eq!(store.read_note("c").await.unwrap(), Some(largest));
+    let huge = Bytes::from(vec![7; MAX_NOTE_BYTES + 1]);
+    let refused = store.put_note("c", huge, LONG).await;
+    assert!(matches!(refused, Err(Error::TooMuch(_))), "{refused:?}");
 }
 
 /// Whoever subscribed is woken for its topic and no other.

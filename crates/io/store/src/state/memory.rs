@@ -12,9 +12,12 @@ use tokio::sync::mpsc;
 
 use super::{
     ID_TAKEN, LOG_TTL, Lease, MAX_DELTAS, MeetingLog, Node, Service, StateStore, Topic, Wakes,
-    Written, check_key, check_size,
+    Written, check_key, check_note, check_size,
 };
 use crate::Error;
+
+/// Notes kept at once, some hundred bytes each: whoever makes one can make many, and this memory is all there is.
+const MOST_NOTES: usize = 50_000;
 
 /// Live state in this process's memory; gone with it.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ struct Tables {
     leases: BTreeMap<MeetingId, Held>,
     logs: BTreeMap<MeetingId, (MeetingLog, Instant)>,
     counters: BTreeMap<String, (u64, Instant)>,
+    notes: BTreeMap<String, (Bytes, Instant)>,
     waiting: Vec<(Topic, mpsc::Sender<()>)>,
     last_fence: u64,
     /// Number of entries at which expired ones are swept out.
@@ -63,6 +67,7 @@ impl MemoryState {
                 leases: BTreeMap::new(),
                 logs: BTreeMap::new(),
                 counters: BTreeMap::new(),
+                notes: BTreeMap::new(),
                 waiting: Vec::new(),
                 last_fence: unix_ms << 10,
                 sweep_at: 1024,
@@ -127,7 +132,8 @@ impl Tables {
 
     fn sweep(&mut self, now: Instant) {
         let size = |tables: &Self| {
-            tables.leases.len() + tables.logs.len() + tables.counters.len() + tables.nodes.len()
+            let kept = tables.leases.len() + tables.logs.len() + tables.nodes.len();
+            kept + tables.counters.len() + tables.notes.len()
         };
         if size(self) < self.sweep_at {
             return;
@@ -136,6 +142,7 @@ impl Tables {
         self.leases.retain(|_, held| held.until > now);
         self.logs.retain(|_, (_, until)| *until > now);
         self.counters.retain(|_, (_, until)| *until > now);
+        self.notes.retain(|_, (_, until)| *until > now);
         self.sweep_at = 1024 + 2 * size(self);
     }
 }
@@ -318,6 +325,25 @@ impl StateStore for MemoryState {
         }
         *count += 1;
         Ok(*count)
+    }
+
+    async fn put_note(&self, key: &str, note: Bytes, ttl: Duration) -> Result<(), Error> {
+        check_note(key, &note)?;
+        let now = Instant::now();
+        let mut tables = self.tables();
+        tables.sweep(now);
+        if tables.notes.len() >= MOST_NOTES && !tables.notes.contains_key(key) {
+            return Err(Error::TooMuch("no more notes are kept"));
+        }
+        tables.notes.insert(key.to_owned(), (note, now + ttl));
+        Ok(())
+    }
+
+    async fn read_note(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        let now = Instant::now();
+        let tables = self.tables();
+        let kept = tables.notes.get(key).filter(|(_, until)| *until > now);
+        Ok(kept.map(|(note, _)| note.clone()))
     }
 
     async fn wake(&self, topic: Topic) -> Result<(), Error> {

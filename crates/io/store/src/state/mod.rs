@@ -25,6 +25,9 @@ pub const MAX_RECORD_BYTES: usize = 1 << 20;
 /// How long a meeting's log is kept after its last write.
 pub const LOG_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Bytes of one note.
+pub const MAX_NOTE_BYTES: usize = 4096;
+
 const LONGEST_KEY: usize = 256;
 
 fn check_size(record: &Bytes) -> Result<(), Error> {
@@ -38,7 +41,15 @@ const ID_TAKEN: Error = Error::Taken("the node's id");
 
 fn check_key(key: &str) -> Result<(), Error> {
     if key.len() > LONGEST_KEY {
-        return Err(Error::TooMuch("a counter's key is longer than 256 bytes"));
+        return Err(Error::TooMuch("a key is longer than 256 bytes"));
+    }
+    Ok(())
+}
+
+fn check_note(key: &str, note: &Bytes) -> Result<(), Error> {
+    check_key(key)?;
+    if note.len() > MAX_NOTE_BYTES {
+        return Err(Error::TooMuch("a note is larger than 4 KiB"));
     }
     Ok(())
 }
@@ -245,6 +256,12 @@ pub trait StateStore: Send + Sync + 'static {
     /// Counts one more `key` and tells how many there were in the present
     /// window, which begins with the first.
     async fn count(&self, key: &str, window: Duration) -> Result<u64, Error>;
+
+    /// Keeps a note under `key`, in place of what was there, for `ttl` from now.
+    async fn put_note(&self, key: &str, note: Bytes, ttl: Duration) -> Result<(), Error>;
+
+    /// The note under `key`, where there is one whose time is not over.
+    async fn read_note(&self, key: &str) -> Result<Option<Bytes>, Error>;
 
     /// Wakes whoever waits for `topic`.
     async fn wake(&self, topic: Topic) -> Result<(), Error>;

@@ -80,6 +80,7 @@ pub(super) async fn create(
         meeting.code = random_code()?;
     }
     shared.known.remember(&meeting);
+    shared.known.leave_note(&meeting).await;
     let host = ParticipantId(random()?);
     audit(&shared, "meeting.created", meeting.id, Some(host), trace).await?;
     metrics::counter!("darktower_global_meetings_created_total").increment(1);
@@ -213,10 +214,12 @@ pub(super) async fn end(
     // The record first: nobody comes in any more, even if the rest has to be tried again.
     let ended_ms = now_ms();
     if shared.database.end_meeting(meeting.id, ended_ms).await? {
-        shared.known.remember(&Meeting {
+        let ended = Meeting {
             ended_ms: Some(ended_ms),
             ..meeting.clone()
-        });
+        };
+        shared.known.remember(&ended);
+        shared.known.leave_note(&ended).await;
         audit(
             &shared,
             "meeting.ended",
@@ -237,7 +240,7 @@ pub(super) async fn find(shared: &Shared, name: &str) -> Result<Meeting, Problem
         Ok(id) => Name::Id(id),
         Err(_) => Name::Code(name.parse().map_err(|_| Code::CodeMalformed)?),
     };
-    if let Some(meeting) = shared.known.instead(name) {
+    if let Some(meeting) = shared.known.instead(name).await {
         return Ok(meeting);
     }
     let found = match name {
@@ -246,11 +249,15 @@ pub(super) async fn find(shared: &Shared, name: &str) -> Result<Meeting, Problem
     };
     match found {
         Ok(Some(meeting)) => {
-            shared.known.remember(&meeting);
+            if shared.known.remember(&meeting) {
+                // A newcomer does not wait for what others may need one day.
+                let (shared, meeting) = (shared.clone(), meeting.clone());
+                tokio::spawn(async move { shared.known.leave_note(&meeting).await });
+            }
             Ok(meeting)
         }
         Ok(None) => Err(Code::MeetingUnknown.into()),
-        Err(error) => shared.known.after(error, name),
+        Err(error) => shared.known.after(error, name).await,
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::{
     ID_TAKEN, LOG_TTL, Lease, MAX_DELTAS, MeetingLog, Node, Service, StateStore, Topic, Wakes,
-    Written, check_key, check_size,
+    Written, check_key, check_note, check_size,
 };
 use crate::Error;
 use link::{Link, Patience};
@@ -160,6 +160,10 @@ impl RedisState {
 
     fn nodes(&self) -> String {
         format!("{}:{{nodes}}", self.0.namespace)
+    }
+
+    fn note(&self, key: &str) -> String {
+        format!("{}:note:{key}", self.0.namespace)
     }
 
     fn channel(&self, topic: Topic) -> String {
@@ -335,6 +339,19 @@ impl StateStore for RedisState {
         let (link, script) = (&self.0.link, &self.0.scripts.count);
         link.run(script, &[&key], &[&millis(window)], Patience::Usual)
             .await
+    }
+
+    async fn put_note(&self, key: &str, note: Bytes, ttl: Duration) -> Result<(), Error> {
+        check_note(key, &note)?;
+        let mut put = redis::cmd("SET");
+        put.arg(self.note(key)).arg(&note[..]);
+        self.0.link.ask(put.arg("PX").arg(millis(ttl))).await
+    }
+
+    async fn read_note(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        let mut read = redis::cmd("GET");
+        let note: Option<Vec<u8>> = self.0.link.ask(read.arg(self.note(key))).await?;
+        Ok(note.map(Bytes::from))
     }
 
     async fn wake(&self, topic: Topic) -> Result<(), Error> {
