@@ -44,7 +44,12 @@ pub(crate) fn of(role: Role, settings: &Settings) -> Result<Trust, Refusal> {
 
 fn stays_here(role: Role, settings: &Settings) -> Result<(), Refusal> {
     let offers_state = role == Role::Global && settings.state.url == "memory";
-    let listens: [(bool, &str, SocketAddr); 3] = [
+    let listens: [(bool, &str, SocketAddr); 4] = [
+        (
+            role.has_global(),
+            "global.grpc_listen",
+            settings.global.grpc_listen,
+        ),
         (offers_state, "state.listen", settings.state.listen),
         (
             role.has_meeting(),

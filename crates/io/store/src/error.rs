@@ -26,6 +26,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same may succeed when the store is well again; else it never will.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::TimedOut | Self::TooMuch(_) => true,
+            Self::Taken(_) | Self::Corrupt(_) | Self::Migration(_) => false,
+        }
+    }
+
     /// The code it is reported with.
     pub fn code(&self) -> Code {
         match self {

@@ -18,7 +18,9 @@ pub struct Config {
     pub token_keys: PathBuf,
     /// Where this instance stands.
     pub region: String,
-    /// Its gRPC address for other nodes, where it offers the state store; else empty.
+    /// TCP address for meeting controllers.
+    pub grpc_listen: SocketAddr,
+    /// The URL meeting controllers reach it by, where that is not `http://<grpc_listen>`; else empty.
     pub grpc_url: String,
     /// Participants a meeting has room for, unless its creator asks for fewer.
     pub max_participants: u32,
@@ -45,6 +47,7 @@ impl Default for Config {
             https: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443))),
             token_keys: PathBuf::from("data/token-keys"),
             region: "local".to_owned(),
+            grpc_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             grpc_url: String::new(),
             max_participants: 100,
             lookups_per_second: 30,

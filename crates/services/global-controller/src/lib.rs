@@ -22,6 +22,7 @@ mod keys;
 mod known;
 mod limits;
 mod problem;
+mod reports;
 mod service;
 
 pub use api::openapi;

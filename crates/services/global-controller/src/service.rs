@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use darktower_cluster::grpc::Channels;
+use darktower_cluster::grpc::{self, Channels};
+use darktower_cluster::rpc::global_controller_server::GlobalControllerServer;
 use darktower_cluster::token::{KeyFilesError, Verifier};
 use darktower_cluster::{NoRandomness, Registration, Timing, Trust, random_bytes};
 use darktower_net::{BindError, Certs, http};
 use darktower_store::{Database, Error as StoreError, Node, Service, StateStore};
 use darktower_wire::ids::NodeId;
 use tokio::task::JoinHandle;
+use tonic::service::Routes;
 
 use crate::api;
 use crate::clock::now_s;
@@ -21,6 +23,7 @@ use crate::journal::Journal;
 use crate::keys::Keys;
 use crate::known::Known;
 use crate::limits::Limits;
+use crate::reports::Reports;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -64,6 +67,14 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The meeting controllers' side.
+    #[error("gRPC on {addr}: {source}")]
+    Grpc {
+        /// Where it should listen.
+        addr: SocketAddr,
+        /// Why it does not.
+        source: std::io::Error,
+    },
     /// The registry cannot be reached.
     #[error("the node could not be registered: {0}")]
     Register(#[from] StoreError),
@@ -92,6 +103,7 @@ pub(crate) type Shared = Arc<Inner>;
 pub struct Running {
     registration: Registration,
     servers: Vec<http::Server>,
+    grpc: grpc::Serving,
     http: Option<SocketAddr>,
     https: Option<SocketAddr>,
     keys: Arc<Keys>,
@@ -119,10 +131,17 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
     let verifier = Arc::new(Verifier::of_registry(deps.state.clone()));
     verifier.learn(&[keys.jwks()]);
     let id = NodeId(random_bytes()?);
+    // Where it listens is part of its registration, which the rest needs.
+    let late = Arc::new(OnceLock::new());
+    let grpc = serve_grpc(&config, &deps.trust, Reports::new(late.clone())).await?;
+    let grpc_url = match config.grpc_url.is_empty() {
+        true => grpc::url_in(&deps.trust, grpc.addr()),
+        false => config.grpc_url.clone(),
+    };
     let node = Node {
         region: config.region.clone(),
         jwks: keys.jwks().to_json(),
-        ..Node::new(id, Service::Global, config.grpc_url.clone(), String::new())
+        ..Node::new(id, Service::Global, grpc_url, String::new())
     };
     let registration = Registration::start(deps.state.clone(), node, deps.timing).await?;
     let (journal, writing) = Journal::start(deps.database.clone());
@@ -147,6 +166,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         openapi: api::openapi(),
     });
     let sweeping = Arc::downgrade(&shared);
+    late.get_or_init(|| sweeping.clone());
     let sweep = tokio::spawn(async move {
         let mut tick = tokio::time::interval(SWEEP_EVERY);
         loop {
@@ -161,6 +181,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
     let mut running = Running {
         registration,
         servers: Vec::new(),
+        grpc,
         http: None,
         https: None,
         keys,
@@ -192,6 +213,17 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
     Ok(running)
 }
 
+async fn serve_grpc(
+    config: &Config,
+    trust: &Trust,
+    reports: Reports,
+) -> Result<grpc::Serving, StartError> {
+    let addr = config.grpc_listen;
+    let routes = Routes::new(GlobalControllerServer::new(reports));
+    let serving = grpc::serve_to(trust, addr, routes).await;
+    serving.map_err(|source| StartError::Grpc { addr, source })
+}
+
 impl Running {
     /// This node.
     pub fn id(&self) -> NodeId {
@@ -206,6 +238,11 @@ impl Running {
     /// Where HTTPS and HTTP/3 are served.
     pub fn https_addr(&self) -> Option<SocketAddr> {
         self.https
+    }
+
+    /// Where meeting controllers call.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc.addr()
     }
 
     /// Replaces the key that signs tokens. The new one is published first and
@@ -224,6 +261,7 @@ impl Running {
         for server in self.servers.drain(..) {
             server.stop(grace).await;
         }
+        self.grpc.stop(grace).await;
         self.registration.stop().await;
         self.sweep.abort();
         // Its ends went with the servers; what it holds is written before this returns.

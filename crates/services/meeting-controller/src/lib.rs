@@ -22,6 +22,7 @@ mod handlers;
 mod measure;
 mod owner;
 mod probe;
+mod reports;
 mod session;
 mod shard;
 
@@ -45,6 +46,7 @@ use tokio_util::task::TaskTracker;
 pub use config::Config;
 use directory::Directory;
 use handlers::Handlers;
+use reports::Reports;
 
 /// The path of signalling sessions.
 pub const PATH: &str = "/v1/signal";
@@ -54,6 +56,9 @@ const UPKEEP: Duration = Duration::from_secs(1);
 
 /// How long the meetings may take to write their logs when the service stops.
 const WIND_UP: Duration = Duration::from_secs(5);
+
+/// How long the last reports may take when the service stops.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
 
 /// What the service is given.
 #[derive(Clone)]
@@ -97,6 +102,7 @@ struct Shared {
     replays: ReplayCache,
     directory: Directory,
     handlers: Handlers,
+    reports: Reports,
     nodes: watch::Receiver<Arc<Vec<Node>>>,
     /// The origin of the cores' time.
     origin: Instant,
@@ -127,6 +133,7 @@ pub struct Running {
     grpc: grpc::Serving,
     registration: Arc<Registration>,
     tasks: Vec<JoinHandle<()>>,
+    reporting: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Running {
@@ -171,6 +178,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
     let state = deps.state.clone();
     let registration = Registration::start(deps.state, node, Timing::default()).await?;
     let registration = Arc::new(registration);
+    let (reports, messenger) = reports::channel(registration.nodes(), &config, &deps.trust);
     let shared = Arc::new_cyclic(|shared| Shared {
         replays: ReplayCache::new(config.replay_capacity),
         directory: Directory::new(deps.node, state, config.lease_ttl, shared.clone()),
@@ -178,6 +186,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         verifier: deps.verifier,
         trust: deps.trust,
         handlers: Handlers::default(),
+        reports,
         nodes: registration.nodes(),
         origin: Instant::now(),
         next_session: AtomicU64::new(1),
@@ -193,6 +202,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         tokio::spawn(probe::run(shared.clone())),
         tokio::spawn(upkeep(shared.clone(), registration.clone(), deps.certs)),
     ];
+    let reporting = tokio::spawn(messenger.run());
     tracing::info!(node_id = %deps.node, %addr, %grpc_addr, "meeting controller started");
     Ok(Running {
         addr,
@@ -202,6 +212,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         grpc,
         registration,
         tasks,
+        reporting,
     })
 }
 
@@ -235,7 +246,7 @@ impl Running {
 
     /// Takes nobody new, waits up to `grace` for participants to leave, gives up the
     /// meetings with their logs whole, closes what is left and gives up the ports.
-    pub async fn stop(self, grace: Duration) {
+    pub async fn stop(mut self, grace: Duration) {
         let shared = self.shared;
         shared.draining.cancel();
         self.registration.update(|node| node.draining = true);
@@ -256,6 +267,12 @@ impl Running {
         };
         if tokio::time::timeout(WIND_UP, wound_up).await.is_err() {
             tracing::warn!("meetings could not be given up in time; their leases will expire");
+        }
+        shared.reports.close();
+        let reported = tokio::time::timeout(LAST_REPORTS, &mut self.reporting).await;
+        if reported.is_err() {
+            tracing::warn!("what happened in meetings could not be reported in time");
+            self.reporting.abort();
         }
         self.server.stop(Duration::from_secs(1)).await;
         self.grpc.stop(Duration::from_secs(1)).await;

@@ -60,6 +60,11 @@ pub(crate) fn unsaved() {
     counter!("darktower_meeting_unsaved_writes_total").increment(1);
 }
 
+/// What happened in a meeting will not be known.
+pub(crate) fn report_lost() {
+    counter!("darktower_meeting_reports_lost_total").increment(1);
+}
+
 /// A handler's connection came or went.
 pub(crate) fn handler(up: bool) {
     gauge!("darktower_meeting_handlers").increment(if up { 1.0 } else { -1.0 });

@@ -307,6 +307,11 @@ impl Shard {
         if self.tenure.wants_snapshot() {
             self.save().await;
         }
+        while let Some(report) = self.meeting.poll_report() {
+            if !self.tenure.is_lost() {
+                self.shared.reports.hand_in(self.id, report, self.trace);
+            }
+        }
     }
 
     fn close(&mut self, session: SessionId, code: Code) {

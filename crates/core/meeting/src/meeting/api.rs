@@ -215,6 +215,25 @@ pub enum Output {
     },
 }
 
+/// Something that is to be known when the meeting is long over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// When it happened, in unix milliseconds.
+    pub at_ms: u64,
+    /// What.
+    pub what: Happened,
+}
+
+/// What happened in a meeting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// It was ended for everybody.
+    Ended {
+        /// By this participant; `None` where it was none.
+        by: Option<ParticipantId>,
+    },
+}
+
 /// What should be at the media handler. Idempotent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaOrder {

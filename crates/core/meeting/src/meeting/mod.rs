@@ -26,8 +26,8 @@ use darktower_wire::{Code, Secret};
 use prost::Message as _;
 
 pub use api::{
-    Config, Credential, Description, Entropy, Handler, Input, MediaOrder, Output, RestoreError,
-    SessionId, Spare, resume_token_meeting, resume_token_participant,
+    Config, Credential, Description, Entropy, Handler, Happened, Input, MediaOrder, Output, Report,
+    RestoreError, SessionId, Spare, resume_token_meeting, resume_token_participant,
 };
 use handlers::Handlers;
 use keys::KeyRequests;
@@ -54,6 +54,7 @@ pub struct Meeting {
     empty_since: Option<Duration>,
     over: bool,
     outputs: VecDeque<Output>,
+    reports: VecDeque<Report>,
 }
 
 #[derive(Debug)]
@@ -152,6 +153,7 @@ impl Meeting {
             empty_since: Some(now),
             over: false,
             outputs: VecDeque::new(),
+            reports: VecDeque::new(),
             records,
         }
     }
@@ -205,7 +207,7 @@ impl Meeting {
             Input::Spare(spare) => self.spare_is(spare),
             Input::Elsewhere(controllers) => self.elsewhere(controllers),
             Input::Moved { to, code } => self.moved(to, code),
-            Input::End => self.end(),
+            Input::End => self.end(None),
             Input::TakenOver => self.taken_over(),
             Input::Tick => {}
         }
@@ -215,6 +217,12 @@ impl Meeting {
     /// The next decision.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// The next thing that is to be known for good. Every decision that led to it comes before
+    /// it, so what is not persisted any more is not reported.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
     }
 
     /// Call [`Meeting::handle`] with [`Input::Tick`] no later than this.
@@ -355,6 +363,11 @@ impl Meeting {
         if let Some(change) = entry.change {
             self.records.apply(change);
         }
+    }
+
+    fn report(&mut self, what: Happened) {
+        let at_ms = self.wall_ms();
+        self.reports.push_back(Report { at_ms, what });
     }
 
     fn send(&mut self, session: SessionId, reply_to: u64, sequence: u64, body: Body) {

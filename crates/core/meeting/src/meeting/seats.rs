@@ -9,7 +9,7 @@ use darktower_wire::signal::{self, Joined, KeyOutcome, server_message::Body};
 use darktower_wire::token::Role;
 
 use super::api::{
-    Credential, Entropy, MediaOrder, Output, SessionId, resume_token, resume_token_seat,
+    Credential, Entropy, Happened, MediaOrder, Output, SessionId, resume_token, resume_token_seat,
 };
 use super::record::{Change, Removed, Seat};
 use super::silence::Silence;
@@ -287,14 +287,15 @@ impl Meeting {
             return self.refuse(from, Code::Forbidden, "");
         }
         self.done(from);
-        self.end();
+        self.end(Some(from.participant));
     }
 
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, by: Option<ParticipantId>) {
         if self.records.ended != 0 {
             return;
         }
         self.change(Change::Ended(Code::MeetingEnded.number()));
+        self.report(Happened::Ended { by });
         self.seated.clear();
         self.keys = Default::default();
         let code = Code::MeetingEnded;

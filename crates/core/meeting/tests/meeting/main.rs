@@ -5,6 +5,7 @@ mod elsewhere;
 mod keys;
 mod pair;
 mod random;
+mod reports;
 mod spread;
 mod token;
 mod world;

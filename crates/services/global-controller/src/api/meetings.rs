@@ -21,6 +21,7 @@ use crate::access::{Bearer, Host, Peer, reachable};
 use crate::clock::{now_ms, now_s};
 use crate::known::Name;
 use crate::problem::{self, Problem};
+use crate::reports;
 use crate::service::Shared;
 
 const LONGEST_TITLE: usize = 200;
@@ -148,7 +149,15 @@ pub(super) async fn admit(
     let described = shared
         .controllers
         .describe(&meeting, participant, trace)
-        .await?;
+        .await;
+    if let Err(problem) = &described
+        && problem.code == Code::MeetingEnded
+    {
+        // Whoever ended it may have died before it could report so.
+        let noted = reports::end(shared, &meeting, now_ms(), None, trace).await;
+        noted.unwrap_or_else(|error| tracing::info!(%error, "an end could not be noted"));
+    }
+    let described = described?;
     let description = described.description;
     // Whoever has a name already may hold one of the seats; the controller decides.
     if bearer.is_none() && description.participants >= meeting.max_participants {
@@ -212,24 +221,7 @@ pub(super) async fn end(
         return Err(Code::Forbidden.into());
     }
     // The record first: nobody comes in any more, even if the rest has to be tried again.
-    let ended_ms = now_ms();
-    if shared.database.end_meeting(meeting.id, ended_ms).await? {
-        let ended = Meeting {
-            ended_ms: Some(ended_ms),
-            ..meeting.clone()
-        };
-        shared.known.remember(&ended);
-        shared.known.leave_note(&ended).await;
-        audit(
-            &shared,
-            "meeting.ended",
-            meeting.id,
-            Some(claims.sub),
-            trace,
-        )
-        .await?;
-        tracing::info!(meeting_id = %meeting.id, "meeting ended");
-    }
+    reports::end(&shared, &meeting, now_ms(), Some(claims.sub), trace).await?;
     shared.controllers.end(meeting.id, trace).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,3 +7,4 @@ mod documents;
 mod house;
 mod meetings;
 mod refusals;
+mod reports;
