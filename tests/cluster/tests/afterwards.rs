@@ -155,3 +155,36 @@ fn a_meeting_that_its_host_ended_stays_ended_though_the_state_store_forgets() {
         assert!(Instant::now() < until, "{asked:?}");
     }
 }
+
+/// Of three in a meeting one came, one left and one was removed while the database was away.
+#[test]
+fn who_was_in_a_meeting_until_when_is_known_though_the_database_was_away() {
+    let place = Place::new();
+    let mut house = House::new(&place);
+    let made = house.create();
+    let mut host = house.join(&made, Some(&text(&made["access_token"])));
+    let mut leaves = house.join(&made, None);
+    house.knows("SELECT count(*) FROM participations", "2\n");
+    house.postgres.kill();
+    let removed = house.join(&made, None);
+    let whom = removed.id.clone();
+    leaves.told(&json!({"do": "leave"}));
+    leaves.is_out();
+    host.told(&json!({"do": "remove", "participant": whom}));
+    removed.is_out();
+    let says = "what happened in meetings cannot be written yet";
+    house.apart.meeting.log(|line| line["message"] == says);
+    let says = "the journal cannot be written yet";
+    house.apart.global.log(|line| line["message"] == says);
+    house.postgres.start_again();
+    let over = "SELECT count(*) FROM participations WHERE left_ms >= admitted_ms";
+    house.knows(over, "2\n");
+    house.knows(
+        "SELECT action, encode(actor, 'hex') FROM audit_log ORDER BY id DESC LIMIT 1",
+        &format!("participant.removed {whom}|{}\n", host.id),
+    );
+    host.told(&json!({"do": "end"}));
+    host.is_out();
+    house.knows(over, "3\n");
+    house.knows("SELECT count(*) FROM participations", "3\n");
+}

@@ -8,12 +8,13 @@ use std::time::Duration;
 use darktower_cluster::grpc::status;
 use darktower_cluster::rpc::global_controller_server::GlobalController;
 use darktower_cluster::rpc::report::What;
-use darktower_cluster::rpc::{Report, ReportReply, ReportRequest};
+use darktower_cluster::rpc::{self, ParticipantLeft, Report, ReportReply, ReportRequest};
 use darktower_cluster::trace::TraceContext;
 use darktower_store::Error as StoreError;
-use darktower_store::database::{AuditEntry, Meeting};
+use darktower_store::database::{AuditEntry, Meeting, Participation};
 use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, ParseError, ParticipantId};
+use darktower_wire::token::Role;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -94,9 +95,41 @@ async fn write(shared: &Shared, report: &Report) -> Result<(), Failure> {
             }
             Ok(())
         }
+        Some(What::Left(left)) => Ok(shared.database.leave(&over(id, report.at_ms, left)?).await?),
+        Some(What::Removed(removed)) => {
+            let whom = ParticipantId::from_slice(&removed.participant_id)?;
+            let entry = AuditEntry {
+                at_ms: report.at_ms,
+                // A column for whom would be a schema that the previous release, beside this one, does not know.
+                action: format!("participant.removed {whom}"),
+                meeting: Some(id),
+                actor: Some(ParticipantId::from_slice(&removed.by)?),
+                trace_id: trace.trace_id(),
+            };
+            Ok(shared.database.audit(&entry).await?)
+        }
         // Of a newer release, which also knows what to do without.
         None => Ok(()),
     }
+}
+
+/// An attendance with its end. Whoever admitted the participant may not have written that yet, and may never.
+fn over(meeting: MeetingId, at_ms: u64, left: &ParticipantLeft) -> Result<Participation, Failure> {
+    Ok(Participation {
+        participant: ParticipantId::from_slice(&left.participant_id)?,
+        meeting,
+        role: match left.role() {
+            rpc::Role::Guest => Role::Guest,
+            rpc::Role::Member => Role::Member,
+            rpc::Role::Host => Role::Host,
+        },
+        account: None,
+        admitted_ms: match left.joined_ms {
+            0 => at_ms,
+            joined_ms => joined_ms,
+        },
+        left_ms: Some(at_ms),
+    })
 }
 
 /// The meeting has ended: nobody comes in any more. Saying it again changes nothing.

@@ -15,6 +15,7 @@ use darktower_cluster::Trust;
 use darktower_meeting::meeting::{Happened, Report};
 use darktower_store::{Node, Service};
 use darktower_wire::ids::MeetingId;
+use darktower_wire::token::Role;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
@@ -22,6 +23,9 @@ use crate::{Config, measure};
 
 /// Reports that wait, some hundred bytes each; more are counted and let go.
 const ROOM: usize = 16_384;
+
+/// Of these, what leaves alone do not take: there are many of them, and an end matters more.
+const KEPT_FREE: usize = ROOM / 4;
 
 /// Reports in one call.
 const BATCH: usize = 256;
@@ -62,19 +66,22 @@ pub(crate) fn channel(
 
 impl Reports {
     pub(crate) fn hand_in(&self, meeting: MeetingId, report: Report, trace: TraceContext) {
-        let what = match report.what {
-            Happened::Ended { by } => What::Ended(rpc::MeetingEnded {
-                by: by.map(|by| by.to_vec().into()).unwrap_or_default(),
-            }),
+        let may_use = match report.what {
+            Happened::Left { .. } => ROOM - KEPT_FREE,
+            Happened::Removed { .. } | Happened::Ended { .. } => ROOM,
         };
         let report = rpc::Report {
             meeting_id: meeting.to_vec().into(),
             at_ms: report.at_ms,
             traceparent: trace.to_string(),
-            what: Some(what),
+            what: Some(said(report.what)),
         };
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = sender.as_ref().map(|sender| sender.try_send(report));
+        let has_room = |sender: &&mpsc::Sender<_>| ROOM - sender.capacity() < may_use;
+        let sent = sender
+            .as_ref()
+            .filter(has_room)
+            .map(|sender| sender.try_send(report));
         if !matches!(sent, Some(Ok(()))) {
             measure::report_lost();
         }
@@ -86,6 +93,32 @@ impl Reports {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+    }
+}
+
+fn said(what: Happened) -> What {
+    match what {
+        Happened::Left {
+            participant,
+            role,
+            joined_ms,
+        } => What::Left(rpc::ParticipantLeft {
+            participant_id: participant.to_vec().into(),
+            role: match role {
+                Role::Guest => rpc::Role::Guest,
+                Role::Member => rpc::Role::Member,
+                Role::Host => rpc::Role::Host,
+            }
+            .into(),
+            joined_ms,
+        }),
+        Happened::Removed { participant, by } => What::Removed(rpc::ParticipantRemoved {
+            participant_id: participant.to_vec().into(),
+            by: by.to_vec().into(),
+        }),
+        Happened::Ended { by } => What::Ended(rpc::MeetingEnded {
+            by: by.map(|by| by.to_vec().into()).unwrap_or_default(),
+        }),
     }
 }
 

@@ -227,6 +227,22 @@ pub struct Report {
 /// What happened in a meeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happened {
+    /// Somebody's seat was given up, for whatever reason.
+    Left {
+        /// Whose.
+        participant: ParticipantId,
+        /// What it might do.
+        role: Role,
+        /// When it came, in unix milliseconds; 0 where nobody knows any more.
+        joined_ms: u64,
+    },
+    /// A host removed somebody, who has left before.
+    Removed {
+        /// Whom.
+        participant: ParticipantId,
+        /// The host.
+        by: ParticipantId,
+    },
     /// It was ended for everybody.
     Ended {
         /// By this participant; `None` where it was none.

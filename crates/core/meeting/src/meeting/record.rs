@@ -75,6 +75,9 @@ pub(super) struct Seat {
     /// The media handler it is on; empty where that is the meeting's.
     #[prost(bytes = "bytes", tag = "9")]
     pub(super) handler: Bytes,
+    /// When it was taken first, unix milliseconds; 0 in what a former release wrote.
+    #[prost(uint64, tag = "10")]
+    pub(super) joined_ms: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

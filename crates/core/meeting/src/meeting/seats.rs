@@ -219,6 +219,7 @@ impl Meeting {
         Seat {
             id: from.participant.to_vec().into(),
             role: role.unwrap_or(signal::Role::Guest).into(),
+            joined_ms: self.wall_ms(),
             ..Seat::default()
         }
     }
@@ -262,6 +263,10 @@ impl Meeting {
             return self.refuse(from, Code::ParticipantUnknown, "");
         };
         self.remove_participant(id, Code::Removed);
+        self.report(Happened::Removed {
+            participant: id,
+            by: from.participant,
+        });
         self.done(from);
     }
 
@@ -294,7 +299,9 @@ impl Meeting {
         if self.records.ended != 0 {
             return;
         }
+        let left: Vec<_> = self.records.seats.iter().map(left).collect();
         self.change(Change::Ended(Code::MeetingEnded.number()));
+        left.into_iter().for_each(|left| self.report(left));
         self.report(Happened::Ended { by });
         self.seated.clear();
         self.keys = Default::default();
@@ -366,6 +373,7 @@ impl Meeting {
         };
         let home = self.home_by_id(id);
         self.change(Change::SeatGone(seat.id.clone()));
+        self.report(left(&seat));
         self.seated.remove(&id);
         for track in &seat.tracks {
             self.media_everywhere(&tracks::media_track_gone(track));
@@ -480,6 +488,18 @@ pub(super) fn media_lobby(entry: &Session) -> MediaOrder {
         seat: entry.participant,
         ticket_sha256: sha256(&entry.entropy.ticket),
         joined: false,
+    }
+}
+
+fn left(seat: &Seat) -> Happened {
+    Happened::Left {
+        participant: seat.participant(),
+        role: match seat.role() {
+            signal::Role::Host => Role::Host,
+            signal::Role::Member => Role::Member,
+            _ => Role::Guest,
+        },
+        joined_ms: seat.joined_ms,
     }
 }
 

@@ -126,13 +126,20 @@ pub async fn participations_are_kept(store: &impl Database) {
     for participation in [&guest, &host, &host] {
         store.admit(participation).await.unwrap();
     }
-    store.leave(guest.participant, 200).await.unwrap();
-    let kept = store.participations(meeting(1).id, 10).await.unwrap();
-    let left = Participation {
-        left_ms: Some(200),
-        ..guest
+    let left = |attendance: &Participation, at_ms| Participation {
+        left_ms: Some(at_ms),
+        ..attendance.clone()
     };
-    assert_eq!(kept, [host.clone(), left]);
+    for at_ms in [150, 200, 170] {
+        // Who reports it knows neither the account nor when the tokens were given out.
+        let late = Participation {
+            admitted_ms: 100,
+            ..left(&guest, at_ms)
+        };
+        store.leave(&late).await.unwrap();
+    }
+    let kept = store.participations(meeting(1).id, 10).await.unwrap();
+    assert_eq!(kept, [host.clone(), left(&guest, 200)]);
     assert_eq!(
         store.participations(meeting(1).id, 1).await.unwrap(),
         [host]
@@ -141,7 +148,31 @@ pub async fn participations_are_kept(store: &impl Database) {
         meeting: MeetingId([9; 16]),
         ..attendance(3, Role::Member)
     };
-    assert!(store.admit(&nowhere).await.is_err(), "of no meeting");
+    for refused in [store.admit(&nowhere).await, store.leave(&nowhere).await] {
+        assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
+    }
+}
+
+/// Who left before the admission was noted is there with both, whatever comes later.
+pub async fn an_end_may_be_noted_first(store: &impl Database) {
+    store.create_meeting(&meeting(1)).await.unwrap();
+    let over = Participation {
+        participant: ParticipantId([1; 16]),
+        meeting: meeting(1).id,
+        role: Role::Guest,
+        account: None,
+        admitted_ms: 100,
+        left_ms: Some(200),
+    };
+    store.leave(&over).await.unwrap();
+    let admitted = Participation {
+        admitted_ms: 90,
+        left_ms: None,
+        ..over.clone()
+    };
+    store.admit(&admitted).await.unwrap();
+    let kept = store.participations(meeting(1).id, 10).await.unwrap();
+    assert_eq!(kept, [over]);
 }
 
 /// What was done is told in the order it was written, by meeting.

@@ -91,7 +91,7 @@ macro_rules! database_checks {
         $crate::$into!($($how)*; database:
             meeting_is_found_by_id_and_code, id_and_code_are_unique, meeting_ends_once,
             creation_race_has_one_winner, accounts_are_unique_by_name, participations_are_kept,
-            audit_log_is_kept_in_order, strange_text_comes_back);
+            an_end_may_be_noted_first, audit_log_is_kept_in_order, strange_text_comes_back);
     };
 }
 

@@ -61,7 +61,7 @@ pub struct Participation {
     pub account: Option<[u8; 16]>,
     /// When the tokens were given out, unix milliseconds.
     pub admitted_ms: u64,
-    /// When the participant left, where that is known.
+    /// When the participant left last, where that is known.
     pub left_ms: Option<u64>,
 }
 
@@ -104,8 +104,9 @@ pub trait Database: Send + Sync + 'static {
     /// Notes an attendance. Noting it again changes nothing.
     async fn admit(&self, participation: &Participation) -> Result<(), Error>;
 
-    /// Notes that a participant has left.
-    async fn leave(&self, participant: ParticipantId, at_ms: u64) -> Result<(), Error>;
+    /// Notes an attendance that is over: the end alone where it was noted before, else the
+    /// whole. Of several ends the latest stays.
+    async fn leave(&self, participation: &Participation) -> Result<(), Error>;
 
     /// The attendances of a meeting, oldest first, at most `limit`.
     async fn participations(
@@ -131,6 +132,12 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::PoolTimedOut => Self::TimedOut,
+            // What was given refers to nothing, or is nothing: it is so the next time as well.
+            sqlx::Error::Database(refused)
+                if refused.is_foreign_key_violation() || refused.is_check_violation() =>
+            {
+                Self::Corrupt(refused.to_string())
+            }
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::Decode(_)
             | sqlx::Error::ColumnNotFound(_) => Self::Corrupt(error.to_string()),

@@ -3,6 +3,24 @@
 //! A backend has the verbs `write` (rows changed), `optional` and `all` (rows), each given a function that makes the
 //! query, because it may be asked of two servers; and `before_audit`, for what an entry of the audit log needs.
 
+/// Inserts an attendance; what to do where it is there already.
+macro_rules! attendance {
+    ($participation:expr, $otherwise:literal) => {
+        sqlx::query(concat!(
+            "INSERT INTO participations (participant, meeting, role, account, admitted_ms, left_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (participant) ",
+            $otherwise
+        ))
+        .bind($participation.participant.to_vec())
+            .bind($participation.meeting.to_vec())
+            .bind($crate::database::rows::role_name($participation.role))
+            .bind($participation.account.map(|id| id.to_vec()))
+            .bind($crate::database::rows::signed($participation.admitted_ms))
+            .bind($participation.left_ms.map($crate::database::rows::signed))
+    };
+}
+pub(super) use attendance;
+
 /// [`Database`](super::Database) for a backend with those verbs.
 macro_rules! statements {
     ($backend:ty) => {
@@ -79,27 +97,19 @@ macro_rules! statements {
 
             async fn admit(&self, participation: &Participation) -> Result<(), Error> {
                 let query = || {
-                    sqlx::query(
-                        "INSERT INTO participations (participant, meeting, role, account, \
-                         admitted_ms, left_ms) VALUES ($1, $2, $3, $4, $5, $6) \
-                         ON CONFLICT (participant) DO NOTHING",
-                    )
-                    .bind(participation.participant.to_vec())
-                    .bind(participation.meeting.to_vec())
-                    .bind(rows::role_name(participation.role))
-                    .bind(participation.account.map(|id| id.to_vec()))
-                    .bind(rows::signed(participation.admitted_ms))
-                    .bind(participation.left_ms.map(rows::signed))
+                    $crate::database::statements::attendance!(participation, "DO NOTHING")
                 };
                 self.write(query).await?;
                 Ok(())
             }
 
-            async fn leave(&self, participant: ParticipantId, at_ms: u64) -> Result<(), Error> {
+            async fn leave(&self, participation: &Participation) -> Result<(), Error> {
                 let query = || {
-                    sqlx::query("UPDATE participations SET left_ms = $1 WHERE participant = $2")
-                        .bind(rows::signed(at_ms))
-                        .bind(participant.to_vec())
+                    $crate::database::statements::attendance!(
+                        participation,
+                        "DO UPDATE SET left_ms = excluded.left_ms WHERE participations.left_ms IS NULL \
+                         OR participations.left_ms < excluded.left_ms"
+                    )
                 };
                 self.write(query).await?;
                 Ok(())

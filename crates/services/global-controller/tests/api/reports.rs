@@ -4,8 +4,10 @@ use darktower_cluster::grpc;
 use darktower_cluster::rpc::global_controller_client::GlobalControllerClient;
 use darktower_cluster::rpc::{self, Report, ReportRequest, report::What};
 use darktower_store::Database as _;
+use darktower_store::conformance::eventually;
 use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, ParticipantId};
+use darktower_wire::token::Role;
 use serde_json::Value;
 
 use crate::house::{House, Says};
@@ -99,4 +101,51 @@ async fn an_end_that_nobody_reported_is_noted_by_who_hears_of_it() {
     house.get(&path).await.is_problem(Code::MeetingEnded);
     let log = house.database.audit_log(meeting, 10).await.unwrap();
     assert_eq!(log.len(), 2, "{log:?}");
+}
+
+#[tokio::test]
+async fn who_left_and_whom_a_host_removed_is_known() {
+    let house = House::new().await;
+    let created = house.create().await;
+    let meeting = id(&created);
+    let joined = house.get(&format!("/api/v1/meetings/{meeting}")).await;
+    let guest: ParticipantId = joined.json["participant_id"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let left = |who: ParticipantId, role: rpc::Role| {
+        Some(What::Left(rpc::ParticipantLeft {
+            participant_id: who.to_vec().into(),
+            role: role.into(),
+            joined_ms: 1_799_999_999_000,
+        }))
+    };
+    let removed = Some(What::Removed(rpc::ParticipantRemoved {
+        participant_id: guest.to_vec().into(),
+        by: HOST.to_vec().into(),
+    }));
+    let reports = vec![
+        report(&meeting.0, left(guest, rpc::Role::Guest)),
+        report(&meeting.0, removed),
+        // Of one whose admission nobody could write.
+        report(&meeting.0, left(HOST, rpc::Role::Host)),
+        report(&[9; 16], left(guest, rpc::Role::Guest)),
+    ];
+    assert_eq!(told(&house, reports).await, 4);
+    eventually("both are known", async || {
+        house.database.participations(meeting, 10).await.unwrap().len() == 2
+    })
+    .await;
+    let known = house.database.participations(meeting, 10).await.unwrap();
+    let of = |who| known.iter().find(|known| known.participant == who).unwrap();
+    for who in [guest, HOST] {
+        assert_eq!(of(who).left_ms, Some(1_800_000_000_000));
+    }
+    assert_eq!(of(HOST).role, Role::Host);
+    assert_eq!(of(HOST).admitted_ms, 1_799_999_999_000);
+    let log = house.database.audit_log(meeting, 10).await.unwrap();
+    let removal = log.last().unwrap();
+    assert_eq!(removal.action, format!("participant.removed {guest}"));
+    assert_eq!(removal.actor, Some(HOST));
 }
