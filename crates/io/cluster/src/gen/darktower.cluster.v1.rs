@@ -57,6 +57,66 @@ pub struct HoldReply {
     pub holds: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub reports: ::prost::alloc::vec::Vec<Report>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportReply {
+    /// So many, from the first, are written, or never will be.
+    #[prost(uint32, tag = "1")]
+    pub taken: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Report {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub meeting_id: ::prost::bytes::Bytes,
+    /// When, in unix milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
+    #[prost(string, tag = "3")]
+    pub traceparent: ::prost::alloc::string::String,
+    #[prost(oneof = "report::What", tags = "10, 11, 12")]
+    pub what: ::core::option::Option<report::What>,
+}
+/// Nested message and enum types in `Report`.
+pub mod report {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        #[prost(message, tag = "10")]
+        Ended(super::MeetingEnded),
+        #[prost(message, tag = "11")]
+        Left(super::ParticipantLeft),
+        #[prost(message, tag = "12")]
+        Removed(super::ParticipantRemoved),
+    }
+}
+/// Its seat was given up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ParticipantLeft {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub participant_id: ::prost::bytes::Bytes,
+    #[prost(enumeration = "Role", tag = "2")]
+    pub role: i32,
+    /// When it came, in unix milliseconds; 0 where nobody knows any more.
+    #[prost(uint64, tag = "3")]
+    pub joined_ms: u64,
+}
+/// A host removed it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ParticipantRemoved {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub participant_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub by: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MeetingEnded {
+    /// The participant who ended it; empty where it was none.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub by: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MediaCommand {
     #[prost(bytes = "bytes", tag = "1")]
     pub meeting_id: ::prost::bytes::Bytes,
@@ -275,7 +335,11 @@ pub struct PutNodeRequest {
     pub ttl_ms: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PutNodeReply {}
+pub struct PutNodeReply {
+    /// A node that is there has this id and another gRPC address.
+    #[prost(bool, tag = "1")]
+    pub taken: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveNodeRequest {
     #[prost(bytes = "bytes", tag = "1")]
@@ -329,7 +393,11 @@ pub struct Lease {
     pub fence: u64,
     #[prost(uint32, tag = "3")]
     pub remaining_ms: u32,
+    /// Number of the last write that the meeting's log holds; 0: none, or nobody has the lease.
+    #[prost(uint64, tag = "4")]
+    pub written: u64,
 }
+/// An owner numbers its tries to write, on from the number that the log had when it took it over.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WriteSnapshotRequest {
     #[prost(bytes = "bytes", tag = "1")]
@@ -338,7 +406,10 @@ pub struct WriteSnapshotRequest {
     pub fence: u64,
     #[prost(bytes = "bytes", tag = "3")]
     pub snapshot: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
 }
+/// Taken where the log ends with the write before this number.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppendDeltaRequest {
     #[prost(bytes = "bytes", tag = "1")]
@@ -347,6 +418,8 @@ pub struct AppendDeltaRequest {
     pub fence: u64,
     #[prost(bytes = "bytes", tag = "3")]
     pub delta: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ForgetMeetingRequest {
@@ -357,9 +430,12 @@ pub struct ForgetMeetingRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WriteReply {
-    /// False: a newer fence has written; the writer is no longer the owner.
+    /// False, unless out of turn: a newer fence has written; the writer is no longer the owner.
     #[prost(bool, tag = "1")]
     pub written: bool,
+    /// The log does not end with the write before this one: it needs a snapshot.
+    #[prost(bool, tag = "2")]
+    pub out_of_turn: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoadMeetingRequest {
@@ -374,6 +450,9 @@ pub struct LoadMeetingReply {
     pub deltas: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     #[prost(uint64, tag = "3")]
     pub fence: u64,
+    /// Of the last write.
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CountRequest {
@@ -388,6 +467,27 @@ pub struct CountReply {
     pub count: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutNoteRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub note: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "3")]
+    pub ttl_ms: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutNoteReply {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadNoteRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadNoteReply {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub note: ::core::option::Option<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Topic {
     /// Empty: the registry of nodes.
     #[prost(bytes = "bytes", tag = "1")]
@@ -397,6 +497,35 @@ pub struct Topic {
 pub struct WakeReply {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WakeUp {}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Role {
+    Guest = 0,
+    Member = 1,
+    Host = 2,
+}
+impl Role {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Guest => "ROLE_GUEST",
+            Self::Member => "ROLE_MEMBER",
+            Self::Host => "ROLE_HOST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROLE_GUEST" => Some(Self::Guest),
+            "ROLE_MEMBER" => Some(Self::Member),
+            "ROLE_HOST" => Some(Self::Host),
+            _ => None,
+        }
+    }
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Service {
@@ -826,6 +955,284 @@ pub mod meeting_controller_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "darktower.cluster.v1.MeetingController";
     impl<T> tonic::server::NamedService for MeetingControllerServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod global_controller_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    #[derive(Debug, Clone)]
+    pub struct GlobalControllerClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl GlobalControllerClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> GlobalControllerClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> GlobalControllerClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            GlobalControllerClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// What happened in meetings and is to be known when they are over, oldest
+        /// first. Reporting it again does no harm.
+        pub async fn report(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReportReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/darktower.cluster.v1.GlobalController/Report",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new(
+                "darktower.cluster.v1.GlobalController",
+                "Report",
+            ));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod global_controller_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with GlobalControllerServer.
+    #[async_trait]
+    pub trait GlobalController: std::marker::Send + std::marker::Sync + 'static {
+        /// What happened in meetings and is to be known when they are over, oldest
+        /// first. Reporting it again does no harm.
+        async fn report(
+            &self,
+            request: tonic::Request<super::ReportRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReportReply>, tonic::Status>;
+    }
+    #[derive(Debug)]
+    pub struct GlobalControllerServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> GlobalControllerServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for GlobalControllerServer<T>
+    where
+        T: GlobalController,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/darktower.cluster.v1.GlobalController/Report" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportSvc<T: GlobalController>(pub Arc<T>);
+                    impl<T: GlobalController> tonic::server::UnaryService<super::ReportRequest> for ReportSvc<T> {
+                        type Response = super::ReportReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GlobalController>::report(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(
+                        http::header::CONTENT_TYPE,
+                        tonic::metadata::GRPC_CONTENT_TYPE,
+                    );
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for GlobalControllerServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "darktower.cluster.v1.GlobalController";
+    impl<T> tonic::server::NamedService for GlobalControllerServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -1376,6 +1783,34 @@ pub mod state_client {
                 .insert(GrpcMethod::new("darktower.cluster.v1.State", "Count"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn put_note(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PutNoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::PutNoteReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/PutNote");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("darktower.cluster.v1.State", "PutNote"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn read_note(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadNoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReadNoteReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/darktower.cluster.v1.State/ReadNote");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("darktower.cluster.v1.State", "ReadNote"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Wakes whoever watches the topic.
         pub async fn wake(
             &mut self,
@@ -1469,6 +1904,14 @@ pub mod state_server {
             &self,
             request: tonic::Request<super::CountRequest>,
         ) -> std::result::Result<tonic::Response<super::CountReply>, tonic::Status>;
+        async fn put_note(
+            &self,
+            request: tonic::Request<super::PutNoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::PutNoteReply>, tonic::Status>;
+        async fn read_note(
+            &self,
+            request: tonic::Request<super::ReadNoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReadNoteReply>, tonic::Status>;
         /// Wakes whoever watches the topic.
         async fn wake(
             &self,
@@ -1960,6 +2403,80 @@ pub mod state_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CountSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/darktower.cluster.v1.State/PutNote" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutNoteSvc<T: State>(pub Arc<T>);
+                    impl<T: State> tonic::server::UnaryService<super::PutNoteRequest> for PutNoteSvc<T> {
+                        type Response = super::PutNoteReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PutNoteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as State>::put_note(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutNoteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/darktower.cluster.v1.State/ReadNote" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadNoteSvc<T: State>(pub Arc<T>);
+                    impl<T: State> tonic::server::UnaryService<super::ReadNoteRequest> for ReadNoteSvc<T> {
+                        type Response = super::ReadNoteReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadNoteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as State>::read_note(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadNoteSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
