@@ -31,14 +31,15 @@ async fn a_redis_that_is_late_silent_or_talks_nonsense() {
     let url = format!("redis://127.0.0.1:{}", proxy.port);
     let state = RedisState::open(&redis::options(url)).await.unwrap();
     let lease = state.acquire_lease(MEETING, A, LONG).await.unwrap();
-    let append = |text: &'static str| {
+    let append = |number, text: &'static str| {
         let delta = Bytes::from_static(text.as_bytes());
-        state.append_delta(MEETING, lease.fence, delta)
+        state.append_delta(MEETING, lease.fence, number, delta)
     };
-    assert_eq!(append("0").await.unwrap(), Written::Yes);
+    assert_eq!(append(1, "0").await.unwrap(), Written::Yes);
 
     proxy.answers(Answers::Late(Duration::from_millis(100)));
-    assert_eq!(append("1").await.unwrap(), Written::Yes);
+    assert_eq!(append(2, "1").await.unwrap(), Written::Yes);
+    let mut last = 2;
     let bad = [
         Answers::Late(Duration::from_secs(2)),
         Answers::Never,
@@ -47,18 +48,22 @@ async fn a_redis_that_is_late_silent_or_talks_nonsense() {
     for how in bad {
         proxy.answers(how);
         let asked = Instant::now();
-        let lost = append("nobody knows").await;
+        let lost = append(last + 1, "nobody knows").await;
         assert!(is_away(&lost), "{how:?}: {lost:?}");
         assert!(asked.elapsed() < Duration::from_secs(1), "{how:?}");
         proxy.answers(Answers::Pass);
         eventually("it is well again", async || {
-            state.read_lease(MEETING).await.is_ok()
+            let lease = state.read_lease(MEETING).await;
+            lease.is_ok_and(|lease| {
+                last = lease.written;
+                true
+            })
         })
         .await;
     }
     let now = state.acquire_lease(MEETING, A, LONG).await.unwrap();
     assert_eq!(now.fence, lease.fence);
-    assert_eq!(append("2").await.unwrap(), Written::Yes);
+    assert_eq!(append(last + 1, "2").await.unwrap(), Written::Yes);
     let mut log = state.load_meeting(MEETING).await.unwrap().deltas;
     log.retain(|delta| delta != "nobody knows");
     assert_eq!(log, ["0", "1", "2"]);
@@ -72,10 +77,11 @@ async fn a_redis_whose_memory_is_full_says_so_and_goes_on_reading() {
         .unwrap();
     let lease = state.acquire_lease(MEETING, A, LONG).await.unwrap();
     let whole = Bytes::from_static(b"whole");
-    let written = state.write_snapshot(MEETING, lease.fence, whole).await;
+    let written = state.write_snapshot(MEETING, lease.fence, 1, whole).await;
     assert_eq!(written.unwrap(), Written::Yes);
     server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
-    let full = state.append_delta(MEETING, lease.fence, Bytes::new()).await;
+    let append = || state.append_delta(MEETING, lease.fence, 2, Bytes::new());
+    let full = append().await;
     let says = format!("{full:?}");
     assert!(
         matches!(full, Err(Error::Unavailable(_))) && says.contains("OOM"),
@@ -84,8 +90,7 @@ async fn a_redis_whose_memory_is_full_says_so_and_goes_on_reading() {
     let log = state.load_meeting(MEETING).await.unwrap();
     assert_eq!(log.snapshot, "whole");
     server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
-    let written = state.append_delta(MEETING, lease.fence, Bytes::new()).await;
-    assert_eq!(written.unwrap(), Written::Yes);
+    assert_eq!(append().await.unwrap(), Written::Yes);
 }
 
 /// Records that are no nodes, as of another version or another hand, hide no others.

@@ -50,7 +50,7 @@ async fn a_server_that_was_killed_is_told_at_once_and_found_again() {
     let after = state.acquire_lease(MEETING, B, LONG).await.unwrap();
     assert_eq!(after.owner, Some(B));
     assert!(after.fence > before.fence);
-    let written = state.append_delta(MEETING, before.fence, Bytes::new());
+    let written = state.append_delta(MEETING, before.fence, 1, Bytes::new());
     assert_eq!(written.await.unwrap(), Written::Fenced);
     let mut wakes = state.subscribe(Topic::Nodes).await.unwrap();
     let node = Node::new(A, Service::Media, String::new(), String::new());
@@ -149,7 +149,7 @@ async fn a_cluster_outlives_a_master() {
     let mut cluster = RedisCluster::start(1);
     let state = RedisState::open(&options(cluster.url())).await.unwrap();
     let before = state.acquire_lease(MEETING, A, LONG).await.unwrap();
-    let written = state.write_snapshot(MEETING, before.fence, Bytes::from_static(b"whole"));
+    let written = state.write_snapshot(MEETING, before.fence, 1, Bytes::from_static(b"whole"));
     assert_eq!(written.await.unwrap(), Written::Yes);
     let mut wakes = state.subscribe(Topic::Meeting(MEETING)).await.unwrap();
     let master = cluster.master_of(&format!("{{m:{MEETING}}}"));
