@@ -129,8 +129,9 @@ impl Cluster {
         if self.store.is_away {
             return;
         }
-        // Half of them for less than there is between two renewals: nobody may see that it was gone.
-        let longest = [1500, 4000][self.dice(2) as usize];
+        // Two thirds of them for less than there is between two renewals, and half of those for so short that most
+        // owners do not see that it was gone.
+        let longest = [200, 1500, 4000][self.dice(3) as usize];
         let until = self.now + MS * self.dice(longest) as u32;
         let lost = MS * (self.dice(2) * self.dice(1000)) as u32;
         self.note(format!(
