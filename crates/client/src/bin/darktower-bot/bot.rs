@@ -314,15 +314,15 @@ impl Bot {
         self.say_at("error", self.client.now(), json!({"detail": why}));
     }
 
-    async fn count(&self, event: &str) -> anyhow::Result<()> {
+    async fn count(&mut self, event: &str) -> anyhow::Result<()> {
         let counters = self.client.refresh().await?.counters;
         let now = self.client.now();
-        let tracks = self.tracks.show(now.saturating_sub(self.clicked));
+        let tracks = self.tracks.show(now, now.saturating_sub(self.clicked));
         self.say_at(event, now, json!({"counters": counters, "tracks": tracks}));
         Ok(())
     }
 
-    async fn finish(self, end: End) -> anyhow::Result<bool> {
+    async fn finish(mut self, end: End) -> anyhow::Result<bool> {
         let state = self
             .client
             .refresh()
@@ -338,7 +338,7 @@ impl Bot {
             "epoch": state.e2ee.epoch,
             "code": state.e2ee.code,
             "counters": state.counters,
-            "tracks": self.tracks.show(now.saturating_sub(self.clicked)),
+            "tracks": self.tracks.show(now, now.saturating_sub(self.clicked)),
         });
         for (_, task) in self.own.values() {
             task.abort();

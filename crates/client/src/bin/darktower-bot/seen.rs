@@ -66,6 +66,9 @@ pub(crate) struct Seen {
     first_key: bool,
     frame_us: Option<u64>,
     last_capture_us: u64,
+    /// When the last frame was opened, and the longest time between two since that was last told.
+    last_at: Option<Duration>,
+    longest_gap: Duration,
     last_place: Option<usize>,
     is_synthetic: bool,
     marked: Option<Marked>,
@@ -170,9 +173,10 @@ impl Tracks {
         each && kinds.all(|video| self.seen.values().any(|it| it.video == video))
     }
 
-    pub(crate) fn show(&self, over: Duration) -> Value {
-        let show = |(track, seen): (&u32, &Seen)| seen.show(*track, over);
-        self.seen.iter().map(show).collect()
+    /// All of it at `now`, `over` so long; gaps are those since it was last asked for.
+    pub(crate) fn show(&mut self, now: Duration, over: Duration) -> Value {
+        let show = |(track, seen): (&u32, &mut Seen)| seen.show(*track, now, over);
+        self.seen.iter_mut().map(show).collect()
     }
 }
 
@@ -184,6 +188,8 @@ impl Seen {
             self.gaps += u64::from(step > usual + usual / 2);
             self.frame_us = Some(usual.max(1));
         }
+        self.longest_gap = self.gap_until(frame.at);
+        self.last_at = Some(frame.at);
         self.frames += 1;
         self.bytes += frame.bytes.len() as u64;
         self.keys += u64::from(frame.key);
@@ -207,11 +213,18 @@ impl Seen {
         self.last_place = place;
     }
 
+    fn gap_until(&self, now: Duration) -> Duration {
+        let lasting = self.last_at.map(|last| now.saturating_sub(last));
+        self.longest_gap.max(lasting.unwrap_or_default())
+    }
+
     fn is_well(&self) -> bool {
         self.first_key && self.undecodable == 0 && self.malformed == 0 && self.unmatched == 0
     }
 
-    fn show(&self, track: u32, over: Duration) -> Value {
+    fn show(&mut self, track: u32, now: Duration, over: Duration) -> Value {
+        let longest_gap = self.gap_until(now);
+        self.longest_gap = Duration::ZERO;
         json!({
             "track": track,
             "kind": if self.video { "video" } else { "audio" },
@@ -219,6 +232,7 @@ impl Seen {
             "bytes": self.bytes,
             "keys": self.keys,
             "gaps": self.gaps,
+            "longest_gap_ms": longest_gap.as_millis(),
             "first_is_key": self.first_key,
             "undecodable": self.undecodable,
             "malformed": self.malformed,
@@ -226,5 +240,40 @@ impl Seen {
             "marked": self.marked.as_ref().map(Marked::show),
             "fps": (self.frames as f64 / over.as_secs_f64().max(0.001) * 10.0).round() / 10.0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound(at: u64) -> Frame {
+        Frame {
+            track: TrackId(1),
+            owner: None,
+            video: false,
+            layer: 0,
+            key: true,
+            capture_us: at * 1000,
+            level: None,
+            bytes: Bytes::from_static(b"sound"),
+            at: Duration::from_millis(at),
+        }
+    }
+
+    #[test]
+    fn a_gap_is_told_whole_once_it_ends_and_so_far_while_it_lasts() {
+        let (mut tracks, nothing) = (Tracks::default(), Expected::default());
+        let mut longest = |frames: &[u64], now| {
+            for at in frames {
+                tracks.check(&sound(*at), None, &nothing);
+            }
+            let told = tracks.show(Duration::from_millis(now), Duration::from_secs(1));
+            told[0]["longest_gap_ms"].clone()
+        };
+        assert_eq!(longest(&[100, 120, 300, 320], 325), 180);
+        assert_eq!(longest(&[340], 350), 20);
+        assert_eq!(longest(&[], 450), 110);
+        assert_eq!(longest(&[500, 520], 530), 160);
     }
 }
