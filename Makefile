@@ -110,9 +110,14 @@ bench-peers: ## The same frames through other systems, side by side (builds them
 	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/peers/build/release/darktower-peers \
 		--moq-relay $(TARGET)/peers/bin/moq-relay $(ROWS)
 
-bench-network: setup ## Rows N1 to N10 of bad networks, in virtual time and over the program (7 minutes)
-	cargo build --release --quiet --package darktower --package darktower-bench-network --bins
-	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/release/bench-network
+bench-network: setup web-core build-web ## Rows N1 to N10 of bad networks, in virtual time, over the program, and N1, N2, N7 with browsers (10 minutes)
+	cargo build --release --quiet --package darktower --package darktower-client --package darktower-link \
+		--package darktower-bench-network --bins
+	@export DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) DARKTOWER_BOT=$(abspath $(TARGET)/release/darktower-bot) \
+		DARKTOWER_LINK=$(abspath $(TARGET)/release/darktower-link); held=0; \
+	$(TARGET)/release/bench-network || held=1; \
+	$(NPM) run bench-network -w e2e || held=1; \
+	exit $$held
 
 ROW ?=
 CHAOS ?=

@@ -17,17 +17,24 @@ export interface BotTrack {
   first_is_key: boolean;
   undecodable: number;
   malformed: number;
+  /** The longest time between two frames since it was last counted. */
+  longest_gap_ms: number;
 }
 
+/** As the bot's own options are named. */
 export interface BotOptions {
   video?: string;
   audio?: string;
+  /** Where it reaches the media handler, such as at a relay. */
+  "media-via"?: string;
 }
 
 export class Bot {
   readonly name: string;
   /** Everything it said, oldest first. */
   readonly said: Said[] = [];
+  /** When each of them was heard here, wall time in ms. */
+  readonly heardAt: number[] = [];
   readonly #process: ChildProcess;
   readonly #errors: string[] = [];
   readonly #waiting = new Set<() => void>();
@@ -37,6 +44,7 @@ export class Bot {
     this.name = name;
     this.#process = process;
     createInterface({ input: process.stdout! }).on("line", (line) => {
+      this.heardAt.push(Date.now());
       this.said.push(JSON.parse(line) as Said);
       for (const look of [...this.#waiting]) look();
     });
@@ -46,11 +54,16 @@ export class Bot {
 
   /** On the way into the meeting of a full link. */
   static start(link: string, name: string, options: BotOptions = {}): Bot {
-    const files = Object.entries(options).flatMap(([kind, path]) => [`--${kind}`, path]);
-    const child = spawn(builtBinary("darktower-bot", "DARKTOWER_BOT"), ["--meeting", link, "--name", name, ...files], {
+    const given = Object.entries(options).flatMap(([kind, value]) => [`--${kind}`, value]);
+    const child = spawn(builtBinary("darktower-bot", "DARKTOWER_BOT"), ["--meeting", link, "--name", name, ...given], {
       stdio: ["pipe", "pipe", "pipe"],
     });
     return new Bot(name, child);
+  }
+
+  /** Gives it an order. */
+  tell(order: object): void {
+    this.#process.stdin!.write(`${JSON.stringify(order)}\n`);
   }
 
   /** Resolves once it is in the meeting. */

@@ -6,6 +6,17 @@ import { builtBinary } from "./built.ts";
 
 const ANSWER_MS = 10_000;
 
+/** Some of a link's conditions, as `tests/link/src/control.rs` has them; what is not named stays. */
+export interface Conditions {
+  /** Both where it is not said. */
+  direction?: "up" | "down";
+  delay_ms?: number;
+  /** 0 is no limit; what waits for it longer than `queue_ms` is dropped. */
+  rate_bps?: number;
+  queue_ms?: number;
+  blackout?: boolean;
+}
+
 export class Relay {
   /** Where clients reach it, on UDP and TCP. */
   readonly address: string;
@@ -33,15 +44,16 @@ export class Relay {
 
   /** From now on, half of it each way. */
   async setRoundTrip(ms: number): Promise<void> {
-    await this.#set({ delay_ms: ms / 2 });
+    await this.set({ delay_ms: ms / 2 });
   }
 
   /** From now on nothing passes, or everything does. */
   async setBlackout(dark: boolean): Promise<void> {
-    await this.#set({ blackout: dark });
+    await this.set({ blackout: dark });
   }
 
-  async #set(conditions: object): Promise<void> {
+  /** It is like this from now on. */
+  async set(conditions: Conditions): Promise<void> {
     const answer = line(this.#lines, this.#process);
     this.#process.stdin!.write(`${JSON.stringify(conditions)}\n`);
     const { ok } = JSON.parse(await answer) as { ok: boolean };
