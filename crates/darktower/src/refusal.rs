@@ -53,7 +53,11 @@ impl Refusal {
             Unusable::Silent => {
                 "is it a Redis, and do both ends speak TLS (rediss://) or neither (redis://)?"
             }
-            Unusable::Url(_) | Unusable::Unfit(_) | Unusable::Schema(_) => "",
+            Unusable::Url(_)
+            | Unusable::Unfit(_)
+            | Unusable::Busy(_)
+            | Unusable::Interrupted(_)
+            | Unusable::Schema(_) => "",
         };
         Self::of("state.url", url, why, advice)
     }
@@ -72,6 +76,12 @@ impl Refusal {
                 "is a PostgreSQL running there, and may this machine connect to it?"
             }
             Unusable::Silent => "is it a PostgreSQL, and is it well?",
+            Unusable::Busy(_) => {
+                "run it again when they have ended; `pg_stat_activity` says who they are"
+            }
+            Unusable::Interrupted(_) => {
+                "all of it is done or nothing: run `darktower migrate` again"
+            }
             Unusable::Unfit(says) if says.contains("`pooler`") => "set `database.pooler = true`",
             Unusable::Url(_) | Unusable::Unfit(_) | Unusable::Schema(_) => "",
         };
@@ -119,5 +129,23 @@ mod tests {
             "{refusal}"
         );
         assert!(!refusal.is_by_setting());
+    }
+
+    #[test]
+    fn what_stopped_a_migration_names_what_to_do() {
+        let busy = Unusable::Busy("another migration holds the lock".to_owned());
+        let interrupted = Unusable::Interrupted("the connection broke".to_owned());
+        for (why, advice) in [
+            (busy, "run it again when they have ended"),
+            (interrupted, "run `darktower migrate` again"),
+        ] {
+            let refusal = Refusal::of_database("postgres://h/d", &why);
+            let says = refusal.to_string();
+            assert!(
+                says.contains(&why.to_string()) && says.contains(advice),
+                "{says}"
+            );
+            assert!(!refusal.is_by_setting());
+        }
     }
 }

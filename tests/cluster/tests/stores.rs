@@ -134,6 +134,41 @@ fn the_schema_of_the_embedded_database_is_brought_up_to_date_too() {
     assert!(place.path().join("data/darktower.sqlite").exists());
 }
 
+/// `darktower migrate` is killed while it changes the schema of a PostgreSQL: the next one makes it whole.
+#[test]
+fn a_migration_that_is_killed_half_way_is_made_by_the_next() {
+    let place = Place::new();
+    let postgres = Postgres::start();
+    let name = postgres.database();
+    let url = postgres.url(&name);
+    let settings = [("DARKTOWER_DATABASE__URL", url.as_str())];
+    postgres.ask(&name, "CREATE TABLE schema_changes (version BIGINT PRIMARY KEY, description TEXT NOT NULL, sha256 BYTEA NOT NULL)");
+    let holding = postgres.session(
+        &name,
+        "BEGIN; SET LOCAL client_connection_check_interval = 50; LOCK TABLE schema_changes IN SHARE MODE; \
+         SELECT pg_sleep(60);",
+    );
+    let eventually = |sql: &str, answer: &str| {
+        let until = Instant::now() + WITHIN;
+        while postgres.ask(&name, sql) != answer {
+            assert!(Instant::now() < until, "{sql} is never {answer}");
+        }
+    };
+    let held = "SELECT count(*) FROM pg_locks WHERE mode = 'ShareLock' AND relation = 'schema_changes'::regclass";
+    eventually(held, "1\n");
+    let mut killed = Process::start(&["migrate"], place.path(), &settings);
+    eventually("SELECT count(*) FROM pg_locks WHERE NOT granted", "1\n");
+    killed.kill();
+    assert_eq!(killed.exit().code(), None);
+    drop(holding);
+    let mut next = Process::start(&["migrate"], place.path(), &settings);
+    assert_eq!(next.exit().code(), Some(0), "{}", next.last_words());
+    assert_eq!(
+        next.output(),
+        "the database is up to date: 1 change was made\n"
+    );
+}
+
 /// A disk that is really full: a file system of one megabyte.
 #[test]
 fn a_full_disk_refuses_writes_loses_nothing_and_heals() {

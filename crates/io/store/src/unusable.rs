@@ -21,6 +21,12 @@ pub enum Unusable {
     /// It is another server than is needed.
     #[error("the server cannot be used: {0}")]
     Unfit(String),
+    /// Somebody else is at the same work.
+    #[error("{0}")]
+    Busy(String),
+    /// What was begun did not come to its end, and nothing is half done.
+    #[error("it was interrupted: {0}")]
+    Interrupted(String),
     /// Its schema is older than this program, or newer.
     #[error("the schema of the database is not the one this program needs: {0}")]
     Schema(String),

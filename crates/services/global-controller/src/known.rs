@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    pub(super) fn meeting(n: u32) -> Meeting {
+    fn meeting(n: u32) -> Meeting {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&n.to_be_bytes());
         let mut letters = [0; 10];

@@ -60,11 +60,11 @@ impl GlobalController for Reports {
         let shared = shared.ok_or_else(|| status(Code::Unavailable, "not started"))?;
         let until = Instant::now() + BATCH_WITHIN;
         let mut taken = 0;
-        for report in &request.get_ref().reports {
+        for report in request.into_inner().reports {
             if Instant::now() >= until {
                 break;
             }
-            match write(&shared, report).await {
+            match write(&shared, &report).await {
                 Ok(()) => {}
                 Err(failure) if failure.is_passing() => {
                     tracing::debug!(error = %failure, "a report cannot be written yet");
@@ -95,7 +95,10 @@ async fn write(shared: &Shared, report: &Report) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Some(What::Left(left)) => Ok(shared.database.leave(&over(id, report.at_ms, left)?).await?),
+        Some(What::Left(left)) => Ok(shared
+            .database
+            .leave(&over(id, report.at_ms, left)?)
+            .await?),
         Some(What::Removed(removed)) => {
             let whom = ParticipantId::from_slice(&removed.participant_id)?;
             let entry = AuditEntry {

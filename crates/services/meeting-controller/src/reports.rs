@@ -6,12 +6,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use darktower_cluster::Trust;
 use darktower_cluster::grpc::{self, Channels};
 use darktower_cluster::rpc;
 use darktower_cluster::rpc::global_controller_client::GlobalControllerClient;
 use darktower_cluster::rpc::report::What;
 use darktower_cluster::trace::TraceContext;
-use darktower_cluster::Trust;
 use darktower_meeting::meeting::{Happened, Report};
 use darktower_store::{Node, Service};
 use darktower_wire::ids::MeetingId;
@@ -78,21 +78,15 @@ impl Reports {
         };
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = |sender: &&mpsc::Sender<_>| ROOM - sender.capacity() < may_use;
-        let sent = sender
-            .as_ref()
-            .filter(has_room)
-            .map(|sender| sender.try_send(report));
-        if !matches!(sent, Some(Ok(()))) {
+        let sender = sender.as_ref().filter(has_room);
+        if !sender.is_some_and(|sender| sender.try_send(report).is_ok()) {
             measure::report_lost();
         }
     }
 
     /// Takes no more: the messenger ends with what it has.
     pub(crate) fn close(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -140,8 +134,10 @@ impl Messenger {
                 continue;
             }
             if pause == PAUSE {
-                tracing::info!(waiting = batch.len() + self.inbox.len(),
-                    "what happened in meetings cannot be written yet");
+                tracing::info!(
+                    waiting = batch.len() + self.inbox.len(),
+                    "what happened in meetings cannot be written yet"
+                );
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use darktower_wire::ids::{MeetingCode, MeetingId, ParticipantId};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{SqlSafeStr, Sqlite, SqlitePool};
+use sqlx::{Connection as _, SqlSafeStr, Sqlite, SqlitePool};
 
 use super::statements::statements;
 use super::{Account, AuditEntry, Meeting, Participation, rows, taken};
@@ -52,7 +52,8 @@ impl SqliteDatabase {
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
         };
-        let writer = pool(1).connect_with(options.clone()).await?;
+        let writer = pool(1).connect_with(options.clone()).await;
+        let writer = writer.map_err(|error| busy(&error).unwrap_or_else(|| error.into()))?;
         migrate(&writer).await?;
         let readers = pool(READERS).connect_with(options.read_only(true)).await?;
         Ok(Self { readers, writer })
@@ -69,10 +70,50 @@ async fn migrate(writer: &SqlitePool) -> Result<(), Error> {
             false,
         )
     });
-    Migrator::with_migrations(migrations.collect())
-        .run(writer)
-        .await
-        .map_err(|error| Error::Migration(error.to_string()))
+    let migrator = Migrator::with_migrations(migrations.collect());
+    let failed = |error: MigrateError| interrupted(&error);
+    let mut writer = writer.acquire().await?;
+    // All of it in one transaction, which is the only one that writes: interrupted nothing was done, and who begins at the
+    // same time finds it done.
+    let begun = writer.begin_with("BEGIN IMMEDIATE").await;
+    let mut transaction = begun.map_err(|error| failed(error.into()))?;
+    let made = migrator.run_direct(None, &mut *transaction, false).await;
+    made.map_err(failed)?;
+    let stands = transaction.commit().await;
+    stands.map_err(|error| failed(error.into()))
+}
+
+/// Where another process holds the file.
+fn busy(error: &sqlx::Error) -> Option<Error> {
+    const BUSY: u32 = 5;
+    const LOCKED: u32 = 6;
+    let code = error.as_database_error().and_then(|error| error.code());
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    // The lowest byte says what, the others more of it.
+    let is_busy = code.is_some_and(|code| matches!(code & 0xff, BUSY | LOCKED));
+    (is_busy || matches!(error, sqlx::Error::PoolTimedOut)).then(|| {
+        let says = "another process writes to it; run it again when that has ended";
+        Error::Migration(says.to_owned())
+    })
+}
+
+fn interrupted(error: &MigrateError) -> Error {
+    let says = match error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => {
+            if let Some(busy) = busy(cause) {
+                return busy;
+            }
+            format!("{error}; nothing was changed: run it again when that is mended")
+        }
+        MigrateError::VersionMissing(version) => {
+            format!("change {version} was made by a newer release: run that one")
+        }
+        MigrateError::VersionMismatch(version) => {
+            format!("change {version} was made by another text than this program's")
+        }
+        other => other.to_string(),
+    };
+    Error::Migration(says)
 }
 
 type Ask = Query<'static, Sqlite, SqliteArguments>;

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use darktower_servers::{Authority, PgBouncer, Postgres};
+use darktower_servers::{Authority, PgBouncer, Postgres, Session};
 use darktower_store::conformance::eventually;
 use darktower_store::database::{AuditEntry, Database, Meeting};
 use darktower_store::{Error, PostgresDatabase, PostgresOptions, Unusable};
 use darktower_wire::Secret;
 use darktower_wire::ids::{MeetingCode, MeetingId};
 use tokio::task::JoinSet;
+
+use crate::proxy::{Answers, Proxy};
 
 pub(crate) fn options(url: String) -> PostgresOptions {
     PostgresOptions {
@@ -139,23 +141,98 @@ async fn a_schema_that_is_missing_or_another_is_refused_and_made_once() {
     assert!(matches!(refused, Unusable::Schema(_)), "{refused:?}");
 }
 
+/// Holds what a migration needs before its end, so that one that begins surely is under way until this is dropped.
+async fn hold(server: &Postgres, name: &str) -> Session {
+    server.ask(name, "CREATE TABLE schema_changes (version BIGINT PRIMARY KEY, description TEXT NOT NULL, sha256 BYTEA NOT NULL)");
+    let holding = server.session(
+        name,
+        "BEGIN; SET LOCAL client_connection_check_interval = 50; LOCK TABLE schema_changes IN SHARE MODE; \
+         SELECT pg_sleep(60);",
+    );
+    eventually("the lock is held", async || {
+        server.ask(name, "SELECT count(*) FROM pg_locks WHERE mode = 'ShareLock' AND relation = 'schema_changes'::regclass") == "1\n"
+    })
+    .await;
+    holding
+}
+
+/// Who holds a lock that a migration needs is not waited for without end.
+#[tokio::test]
+async fn a_migration_waits_for_others_for_a_while_and_says_so() {
+    let server = Postgres::start();
+    let name = server.database();
+    let options = options(server.url(&name));
+    let migrate = async || {
+        let began = Instant::now();
+        let wait = Duration::from_millis(300);
+        let refused = PostgresDatabase::migrate_within(&options, wait, wait).await;
+        assert!(began.elapsed() < Duration::from_secs(5));
+        match refused {
+            Err(Unusable::Busy(says)) => says,
+            other => panic!("{other:?}"),
+        }
+    };
+    let other = server.session(
+        &name,
+        "BEGIN; SET LOCAL client_connection_check_interval = 50; \
+         SELECT pg_advisory_xact_lock(7223372119); SELECT pg_sleep(60);",
+    );
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    eventually("another is at it", async || {
+        server.ask(&name, held) == "1\n"
+    })
+    .await;
+    assert_eq!(migrate().await, "another migration holds the lock");
+    drop(other);
+    eventually("it has ended", async || server.ask(&name, held) == "0\n").await;
+    let holding = hold(&server, &name).await;
+    let says = migrate().await;
+    assert!(says.starts_with("others hold"), "{says}");
+    drop(holding);
+    open(&options).await.ping().await.unwrap();
+}
+
+/// The server, or the way to it, falls silent while the schema is being changed.
+#[tokio::test]
+async fn a_server_that_hangs_half_way_does_not_hang_a_migration() {
+    let server = Postgres::start();
+    let name = server.database();
+    let proxy = Proxy::before(server.port()).await;
+    let direct = server.url(&name);
+    let url = direct.replace(&server.port().to_string(), &proxy.port.to_string());
+    let through = options(format!("{url}?sslmode=disable"));
+    let holding = hold(&server, &name).await;
+    let migrating = tokio::spawn(async move {
+        let (lock, change) = (Duration::from_secs(30), Duration::from_secs(2));
+        PostgresDatabase::migrate_within(&through, lock, change).await
+    });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    eventually("the migration is under way", async || {
+        server.ask(&name, waiting) == "1\n"
+    })
+    .await;
+    proxy.answers(Answers::Never);
+    drop(holding);
+    let interrupted = tokio::time::timeout(Duration::from_secs(10), migrating).await;
+    let interrupted = interrupted.expect("it hangs").unwrap();
+    assert!(
+        matches!(interrupted, Err(Unusable::Interrupted(_))),
+        "{interrupted:?}"
+    );
+    // What the silence left open is ended with the connection.
+    drop(proxy);
+    let store = open(&options(direct)).await;
+    store.create_meeting(&meeting(1)).await.unwrap();
+}
+
 /// The server dies while the schema is being changed: nothing is half done.
 #[tokio::test]
 async fn a_migration_that_was_interrupted_has_done_nothing() {
     let mut server = Postgres::start();
     let name = server.database();
     let options = options(server.url(&name));
-    // It waits before its end for one who holds what it needs, so that it surely is under way.
-    server.ask(&name, "CREATE TABLE schema_changes (version BIGINT PRIMARY KEY, description TEXT NOT NULL, sha256 BYTEA NOT NULL)");
-    let holding = server.session(
-        &name,
-        "BEGIN; LOCK TABLE schema_changes IN SHARE MODE; SELECT pg_sleep(60);",
-    );
+    let holding = hold(&server, &name).await;
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    eventually("the lock is held", async || {
-        server.ask(&name, "SELECT count(*) FROM pg_locks WHERE mode = 'ShareLock' AND relation = 'schema_changes'::regclass") == "1\n"
-    })
-    .await;
     let migrating = {
         let options = options.clone();
         tokio::spawn(async move { PostgresDatabase::migrate(&options).await })
@@ -168,7 +245,7 @@ async fn a_migration_that_was_interrupted_has_done_nothing() {
     drop(holding);
     let interrupted = migrating.await.unwrap();
     assert!(
-        matches!(interrupted, Err(Unusable::Schema(_))),
+        matches!(interrupted, Err(Unusable::Interrupted(_))),
         "{interrupted:?}"
     );
     server.start_again();

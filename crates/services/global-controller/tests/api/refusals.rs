@@ -120,7 +120,6 @@ async fn without_a_controller_or_handler_joining_says_which() {
         (Code::Internal, Code::NoController),
         (Code::Overloaded, Code::Overloaded),
         (Code::MeetingFull, Code::MeetingFull),
-        (Code::MeetingEnded, Code::MeetingEnded),
     ] {
         house.peer.say(Says::Refuses(said));
         house.get(&path).await.is_problem(told);
@@ -129,6 +128,9 @@ async fn without_a_controller_or_handler_joining_says_which() {
     house.state.remove_node(HANDLER).await.unwrap();
     house.sees(1, 0).await;
     house.get(&path).await.is_problem(Code::NoHandler);
+    // The last it says of a meeting.
+    house.peer.say(Says::Refuses(Code::MeetingEnded));
+    house.get(&path).await.is_problem(Code::MeetingEnded);
 }
 
 #[tokio::test]

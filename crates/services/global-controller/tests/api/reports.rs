@@ -134,7 +134,13 @@ async fn who_left_and_whom_a_host_removed_is_known() {
     ];
     assert_eq!(told(&house, reports).await, 4);
     eventually("both are known", async || {
-        house.database.participations(meeting, 10).await.unwrap().len() == 2
+        house
+            .database
+            .participations(meeting, 10)
+            .await
+            .unwrap()
+            .len()
+            == 2
     })
     .await;
     let known = house.database.participations(meeting, 10).await.unwrap();

@@ -20,6 +20,12 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// What a statement waits for a connection: a database that is away is told of in less than a second.
 const ACQUIRE_WITHIN: Duration = Duration::from_millis(700);
 
+/// How long a migration waits for another, or for whoever else holds what it has to change.
+const LOCK_WITHIN: Duration = Duration::from_secs(10);
+
+/// What one change of the schema may take: tables may be large, and a server that hangs is no reason to wait for ever.
+const CHANGE_WITHIN: Duration = Duration::from_secs(10 * 60);
+
 /// The oldest PostgreSQL that is tested.
 const OLDEST: i32 = 15;
 
@@ -101,11 +107,20 @@ impl PostgresDatabase {
         })))
     }
 
-    /// Brings the schema up to date; how many changes that took. Whoever does so at the same time waits, and one that is
-    /// interrupted has done nothing.
+    /// Brings the schema up to date; how many changes that took. Whoever does so at the same time waits for a while, and
+    /// one that is interrupted has done nothing.
     pub async fn migrate(options: &PostgresOptions) -> Result<usize, Unusable> {
+        Self::migrate_within(options, LOCK_WITHIN, CHANGE_WITHIN).await
+    }
+
+    /// The same, with other bounds: how long others are waited for, and what one change may take.
+    pub async fn migrate_within(
+        options: &PostgresOptions,
+        lock: Duration,
+        change: Duration,
+    ) -> Result<usize, Unusable> {
         let mut connection = first(&server(&options.url, options)?).await?;
-        let made = schema::migrate(&mut connection).await?;
+        let made = schema::migrate(&mut connection, lock, change).await?;
         close(connection).await;
         Ok(made)
     }
