@@ -54,7 +54,7 @@ impl Bot {
     }
 
     /// Until it is out, by itself.
-    fn is_out(mut self) {
+    fn ends(mut self) {
         self.until("summary");
         self.child.wait().expect("it ends");
     }
@@ -130,7 +130,7 @@ fn a_meeting_that_its_host_ended_stays_ended_though_the_state_store_forgets() {
     let id = host.id.clone();
     house.postgres.kill();
     host.told(&json!({"do": "end"}));
-    host.is_out();
+    host.ends();
     let says = "what happened in meetings cannot be written yet";
     house.apart.meeting.log(|line| line["message"] == says);
     house.postgres.start_again();
@@ -169,9 +169,9 @@ fn who_was_in_a_meeting_until_when_is_known_though_the_database_was_away() {
     let removed = house.join(&made, None);
     let whom = removed.id.clone();
     leaves.told(&json!({"do": "leave"}));
-    leaves.is_out();
+    leaves.ends();
     host.told(&json!({"do": "remove", "participant": whom}));
-    removed.is_out();
+    removed.ends();
     let says = "what happened in meetings cannot be written yet";
     house.apart.meeting.log(|line| line["message"] == says);
     let says = "the journal cannot be written yet";
@@ -184,7 +184,7 @@ fn who_was_in_a_meeting_until_when_is_known_though_the_database_was_away() {
         &format!("participant.removed {whom}|{}\n", host.id),
     );
     host.told(&json!({"do": "end"}));
-    host.is_out();
+    host.ends();
     house.knows(over, "3\n");
     house.knows("SELECT count(*) FROM participations", "3\n");
 }

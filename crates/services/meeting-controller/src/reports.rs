@@ -78,8 +78,11 @@ impl Reports {
         };
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = |sender: &&mpsc::Sender<_>| ROOM - sender.capacity() < may_use;
-        let sender = sender.as_ref().filter(has_room);
-        if !sender.is_some_and(|sender| sender.try_send(report).is_ok()) {
+        let is_sent = sender
+            .as_ref()
+            .filter(has_room)
+            .is_some_and(|sender| sender.try_send(report).is_ok());
+        if !is_sent {
             measure::report_lost();
         }
     }

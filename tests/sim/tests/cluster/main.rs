@@ -83,7 +83,7 @@ fn a_delta_that_is_dropped_is_found() {
 /// A store that fails over between two renewals has forgotten, and nothing failed.
 #[test]
 fn a_log_that_is_believed_to_be_whole_is_found() {
-    let told = found(0, Plant::TrustStore);
+    let told = found(90, Plant::TrustStore);
     assert!(told.contains("is not written anew"), "{told}");
 }
 

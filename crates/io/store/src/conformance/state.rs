@@ -73,7 +73,10 @@ pub async fn a_node_id_is_one_nodes(store: &impl StateStore) {
     store.put_node(first.clone(), LONG).await.unwrap();
     let refused = store.put_node(copy.clone(), LONG).await;
     assert!(matches!(refused, Err(Error::Taken(_))), "{refused:?}");
-    assert_eq!(store.list_nodes(None).await.unwrap(), [first.clone()]);
+    assert_eq!(
+        store.list_nodes(None).await.unwrap(),
+        std::slice::from_ref(&first)
+    );
     let changed = Node { load: 9, ..first };
     store.put_node(changed.clone(), SHORT).await.unwrap();
     assert_eq!(store.list_nodes(None).await.unwrap(), [changed]);
