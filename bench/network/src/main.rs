@@ -125,8 +125,11 @@ async fn real(row: &Row, system: &System, arguments: &Arguments) -> anyhow::Resu
 fn draw(row: &Row, world: &str, record: Option<&Record>, out: &Path) -> anyhow::Result<()> {
     let Some(record) = record else { return Ok(()) };
     let title = format!("{}, {world}: {}", row.name, row.link);
+    // The row's link is the first; in one row it is who sends that is behind it.
+    let cast = row.scenarios.last().map_or(&[][..], |it| &it.cast);
+    let sender = cast.iter().position(|part| part.camera && part.link == 0);
     let file = out.join(format!("{}-{world}.svg", row.name));
-    std::fs::write(file, plot::svg(&title, record))?;
+    std::fs::write(file, plot::svg(&title, record, sender))?;
     let file = out.join(format!("{}-{world}.txt", row.name));
     std::fs::write(file, record.to_string())?;
     Ok(())

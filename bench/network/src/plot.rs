@@ -1,10 +1,11 @@
-//! Curves of a row as a picture: what the path carried, was believed to carry, which
-//! layer came, and how long packets waited.
+//! Curves of a row as a picture: what the path carried, was believed to carry (or what the
+//! sender behind it may make), which layer came, and how long packets waited.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use darktower_network::record::{Record, Sample};
+use darktower_network::record::{Record, Sample, Setting};
 
 const WIDTH: f64 = 900.0;
 const PANEL: f64 = 150.0;
@@ -34,21 +35,25 @@ fn curve(colour: &'static str, name: &'static str, points: Vec<Point>) -> Curve 
     }
 }
 
-/// An SVG of the first participant's downlink.
-pub(crate) fn svg(title: &str, record: &Record) -> String {
+/// An SVG of the first participant's downlink, or of the uplink of the one with this number.
+pub(crate) fn svg(title: &str, record: &Record, sender: Option<usize>) -> String {
     let length = record.length.as_secs_f64().max(0.1);
     let samples = record.people.first().map_or(&[][..], |it| &it.curve);
     let of = |value: fn(&Sample) -> f64| -> Vec<_> {
         let points = samples.iter().map(|it| (it.at.as_secs_f64(), value(it)));
         points.filter(|(at, _)| *at <= length).collect()
     };
-    let estimate = of(|it| it.estimate_bps as f64 / 1000.0);
+    let sender = sender.and_then(|number| record.people.get(number));
+    let (aim, limit) = match sender {
+        Some(sender) => ("may make", targets(&sender.encode, length)),
+        None => ("estimate", of(|it| it.estimate_bps as f64 / 1000.0)),
+    };
     let rate = of(|it| it.rate_bps as f64 / 1000.0);
     let layer = of(|it| it.layer.map_or(-1.0, f64::from));
-    let waited = record
-        .queues
-        .get(1)
-        .map_or(Vec::new(), |queue| longest(queue));
+    // The row's link is the first: upwards, downwards.
+    let way = usize::from(sender.is_none());
+    let waited = record.queues.get(way);
+    let waited = waited.map_or(Vec::new(), |queue| longest(queue));
     let most = |curves: &[&[Point]]| {
         let values = curves.iter().flat_map(|it| it.iter());
         values.map(|(_, value)| *value).fold(1.0, f64::max)
@@ -56,11 +61,8 @@ pub(crate) fn svg(title: &str, record: &Record) -> String {
     let panels = [
         Panel {
             title: "kbit/s",
-            most: most(&[&estimate, &rate]),
-            curves: vec![
-                curve("#888", "came", rate),
-                curve("#c33", "estimate", estimate),
-            ],
+            most: most(&[&limit, &rate]),
+            curves: vec![curve("#888", "came", rate), curve("#c33", aim, limit)],
         },
         Panel {
             title: "layer",
@@ -129,9 +131,23 @@ fn draw(out: &mut String, panel: &Panel, top: f64, length: f64) {
     }
 }
 
+/// What all layers of a camera together may make, in kbit/s: a step at each setting.
+fn targets(settings: &[Setting], length: f64) -> Vec<Point> {
+    let mut layers = BTreeMap::new();
+    let (mut sum, mut points) = (0.0, Vec::new());
+    for Setting { at, layer, bps } in settings {
+        points.push((at.as_secs_f64(), sum));
+        layers.insert(layer, bps.unwrap_or(0));
+        sum = layers.values().sum::<u64>() as f64 / 1000.0;
+        points.push((at.as_secs_f64(), sum));
+    }
+    points.push((length, sum));
+    points
+}
+
 /// The longest wait of each tenth of a second, in milliseconds.
 fn longest(queue: &[(Duration, Duration)]) -> Vec<Point> {
-    let mut tenths = std::collections::BTreeMap::new();
+    let mut tenths = BTreeMap::new();
     for (at, waited) in queue {
         let longest: &mut f64 = tenths.entry(at.as_millis() / 100).or_default();
         *longest = longest.max(waited.as_secs_f64() * 1000.0);
