@@ -241,13 +241,23 @@ impl Session {
                 }
                 Some(_) => {}
                 None if in_join.contains(&handle) => {}
-                None => self.send_publish(Publish {
-                    description: own.description,
-                    muted: own.muted,
-                    handle,
-                }),
+                None => self.publish_anew(handle),
             }
         }
+    }
+
+    /// A track that the controller does not know (any more) gets another id; what is wished of it meanwhile waits for that.
+    fn publish_anew(&mut self, handle: u32) {
+        let Some(own) = self.state.own_tracks.get_mut(&handle) else {
+            return;
+        };
+        own.track = None;
+        let publish = Publish {
+            description: own.description.clone(),
+            muted: own.muted,
+            handle,
+        };
+        self.send_publish(publish);
     }
 
     fn published(&mut self, published: Published) {

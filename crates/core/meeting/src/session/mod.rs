@@ -205,9 +205,7 @@ impl Session {
                 own.muted = muted;
                 match own.track {
                     Some(track) => self.set_muted(track, muted),
-                    None => {
-                        self.changed_unpublished.insert(handle);
-                    }
+                    None => self.set_muted_unpublished(handle, muted),
                 }
             }
             Input::Subscribe { track, wanted } => {
@@ -456,6 +454,15 @@ impl Session {
             muted,
         });
         self.ask(What::Track, body, false);
+    }
+
+    /// The answer that brings the track's id is under way, or will be: a join that is said again says this.
+    fn set_muted_unpublished(&mut self, handle: u32, muted: bool) {
+        self.changed_unpublished.insert(handle);
+        let in_join = self.join.iter_mut().flat_map(|join| &mut join.publish);
+        for publish in in_join.filter(|publish| publish.handle == handle) {
+            publish.muted = muted;
+        }
     }
 
     /// The own tracks as they are on the roster.

@@ -49,6 +49,14 @@ impl Owner {
         }
     }
 
+    /// The same, after its keys were lost; what it makes from now on is still unlike what it made before.
+    pub(crate) fn without_keys(&self) -> Self {
+        Self {
+            nonce: self.nonce,
+            ..Self::new(self.me)
+        }
+    }
+
     pub(crate) fn found(&mut self, meeting: [u8; 16]) -> KeyCommit {
         self.nonce += 1;
         let mut id = meeting.to_vec();

@@ -3,6 +3,7 @@
 mod away;
 mod elsewhere;
 mod keys;
+mod mutes;
 mod pair;
 mod random;
 mod reports;

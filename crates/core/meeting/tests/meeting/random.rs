@@ -20,7 +20,8 @@ enum Step {
     Break(usize),
     Cut(usize),
     Publish(usize),
-    Mute(usize, bool),
+    Mute(usize, u32, bool),
+    Reload(usize, bool),
     Poison,
     TakeOver,
     Wait(u64),
@@ -33,7 +34,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::Break),
         1 => any::<usize>().prop_map(Step::Cut),
         1 => any::<usize>().prop_map(Step::Publish),
-        1 => any::<(usize, bool)>().prop_map(|(end, muted)| Step::Mute(end, muted)),
+        3 => (any::<usize>(), 1_u32..3, any::<bool>()).prop_map(|(end, handle, muted)| Step::Mute(end, handle, muted)),
+        1 => any::<(usize, bool)>().prop_map(|(end, is_early)| Step::Reload(end, is_early)),
         1 => Just(Step::Poison),
         1 => Just(Step::TakeOver),
         6 => (1_u64..400).prop_map(Step::Wait),
@@ -45,7 +47,8 @@ proptest! {
 
     /// Whatever happens, after a quiet while everybody in the meeting shares one
     /// key history and one roster, and every request was answered. The world
-    /// checks after each input that a restore is exact.
+    /// checks after each input that a restore is exact, and at each end that nobody
+    /// is shown unmuted after it was muted, unless it wished so.
     #[test]
     fn a_quiet_while_settles_everything(steps in prop::collection::vec(step(), 1..40)) {
         let seat_ttl = Duration::from_secs(20);
@@ -74,9 +77,13 @@ proptest! {
                         world.say(end, Input::Publish(publish(2)));
                     }
                 }
-                Step::Mute(n, muted) => {
+                Step::Mute(n, handle, muted) => {
                     let end = pick(n, &world);
-                    world.say(end, Input::SetMuted { handle: 1, muted });
+                    world.say(end, Input::SetMuted { handle, muted });
+                }
+                Step::Reload(n, is_early) => {
+                    let end = pick(n, &world);
+                    world.reload(end, is_early);
                 }
                 Step::TakeOver => world.take_over(),
                 Step::Wait(ms) => world.run(Duration::from_millis(ms)),

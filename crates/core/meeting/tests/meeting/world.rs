@@ -12,6 +12,7 @@ use darktower_wire::signal::{self, ClientMessage, ServerMessage, server_message:
 use darktower_wire::token::Role;
 
 use crate::keys::Owner;
+use crate::mutes::Mutes;
 
 pub(crate) const MEETING: [u8; 16] = [7; 16];
 pub(crate) const WALL: u64 = 1_790_000_000_000;
@@ -55,6 +56,8 @@ pub(crate) struct End {
     pub(crate) used: bool,
     /// How often it wanted the API to be asked again.
     pub(crate) lookups: u32,
+    /// Offered once it is in the meeting.
+    later: Vec<signal::Publish>,
 }
 
 pub(crate) struct World {
@@ -73,6 +76,8 @@ pub(crate) struct World {
     /// Each time that somebody is told that another is away, or that it is not.
     pub(crate) told_away: Vec<bool>,
     pub(crate) config: meeting::Config,
+    /// Judges each view of each end.
+    pub(crate) mutes: Mutes,
 }
 
 pub(crate) fn info(max: u32) -> signal::Meeting {
@@ -91,6 +96,7 @@ pub(crate) fn publish(handle: u32) -> signal::Publish {
         kind: signal::Kind::Video.into(),
         source: signal::Source::Camera.into(),
         codec: "vp8".into(),
+        label: handle.to_string(),
         ..Default::default()
     };
     signal::Publish {
@@ -121,6 +127,7 @@ impl World {
             is_strict: false,
             told_away: Vec::new(),
             config,
+            mutes: Mutes::default(),
         }
     }
 
@@ -146,13 +153,67 @@ impl World {
             doors: Vec::new(),
             used: false,
             lookups: 0,
+            later: Vec::new(),
         });
         n
     }
 
     pub(crate) fn say(&mut self, end: usize, input: session::Input) {
+        let state = self.ends[end].session.state();
+        // Who is out wishes nothing any more.
+        if !state.phase.is_final() {
+            self.mutes.wished(end, &state.own_tracks, &input);
+        }
         self.ends[end].session.handle(self.now, input);
         self.drain(end);
+    }
+
+    /// The page is loaded anew: who was there comes back with the resume token and without keys, and offers what it had,
+    /// as it wished it to be; before it is back, or after.
+    pub(crate) fn reload(&mut self, n: usize, is_early: bool) {
+        let state = self.ends[n].session.state();
+        let Some(token) = state.resume_token.clone() else {
+            return;
+        };
+        let offers = state.own_tracks.keys().map(|handle| signal::Publish {
+            muted: self.mutes.wish(n, *handle),
+            ..publish(*handle)
+        });
+        let offers: Vec<_> = offers.collect();
+        self.hang_up(n);
+        let (at, end) = (self.now + DELAY, &mut self.ends[n]);
+        if let Some(session) = end.beside.take() {
+            end.up.push_back((at, session, Up::Closed));
+        }
+        end.owner = end.owner.without_keys();
+        end.later = Vec::new();
+        let seed = n as u64 * 77 + 5;
+        end.session = Session::resume(self.now, session::Config::default(), seed, token);
+        match is_early {
+            true => offers
+                .into_iter()
+                .for_each(|offer| self.say(n, session::Input::Publish(offer))),
+            false => {
+                end.later = offers;
+                self.drain(n);
+            }
+        }
+    }
+
+    /// What is shown at this end is what the others wished, late at most; and what it wished itself, at once.
+    fn look(&mut self, viewer: usize) {
+        let state = self.ends[viewer].session.state();
+        for (id, attendance) in &state.participants {
+            let Some(owner) = self.ends.iter().position(|end| end.id == *id) else {
+                continue;
+            };
+            for (track, shown) in &attendance.tracks {
+                match viewer == owner {
+                    true => self.mutes.own(viewer, *track, shown, &state.own_tracks),
+                    false => self.mutes.seen(viewer, owner, shown),
+                }
+            }
+        }
     }
 
     pub(crate) fn join(&mut self, end: usize, tracks: &[u32]) {
@@ -414,7 +475,15 @@ impl World {
                 }
                 session::Output::MediaAssigned(assigned) => self.ends[n].assigned.push(assigned),
                 session::Output::LookUp => self.ends[n].lookups += 1,
-                session::Output::Changed | session::Output::Published { .. } => {}
+                session::Output::Changed => {
+                    self.look(n);
+                    if self.phase(n) == Phase::Joined {
+                        for offer in std::mem::take(&mut self.ends[n].later) {
+                            self.say(n, session::Input::Publish(offer));
+                        }
+                    }
+                }
+                session::Output::Published { .. } => {}
             }
         }
     }
@@ -492,6 +561,13 @@ impl World {
             );
             let waiting: Vec<_> = end.asked.keys().collect();
             assert!(waiting.is_empty(), "unanswered: {waiting:?}");
+            let state = end.session.state();
+            for own in state.own_tracks.values() {
+                let me = state.me.expect("it is in the meeting");
+                let track = own.track.expect("it is published");
+                let shown = &state.participants[&me].tracks[&track];
+                assert_eq!(shown.muted, own.muted, "shown as wished");
+            }
         }
         let (epoch, _) = self.meeting.description().keys.expect("a group");
         assert_eq!(epoch, group.epoch);
