@@ -8,7 +8,8 @@
 //! that carries much more than others, [`Recent`] counts in what was assigned a moment ago,
 //! [`Plane`] judges whether media comes through a handler, and how much of it. [`Takeover`] is the way to a meeting's lease,
 //! [`Tenure`] what its owner knows of lease and log, [`Watch`] what a controller knows of a
-//! handler, [`View`] what a node knows of the others, [`Oddities`] what of that nobody should believe.
+//! handler, [`View`] what a node knows of the others, [`Oddities`] what of that nobody should believe, [`Skew`] what it knows
+//! of its own clock.
 
 mod balance;
 mod claim;
@@ -18,6 +19,7 @@ mod oddities;
 mod plane;
 mod recent;
 mod room;
+mod skew;
 mod spell;
 mod spread;
 mod takeover;
@@ -34,6 +36,7 @@ pub use oddities::{Oddities, Oddity};
 pub use plane::{Plane, Probe, Way};
 pub use recent::Recent;
 pub use room::Room;
+pub use skew::{Clock, Skew};
 pub use spread::spare;
 pub use takeover::{HOLD_WITHIN, Outcome, Step, Takeover};
 pub use tenure::{Held, Logged, Renewal, Tenure};

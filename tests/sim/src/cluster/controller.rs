@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use darktower_link::Random;
 use darktower_meeting::meeting::{self, Entropy, Input};
-use darktower_placement::{Answer as Said, Candidate, Health, View, others};
+use darktower_placement::{Answer as Said, Candidate, Health, Skew, View, others};
 use darktower_wire::Code;
 use darktower_wire::framing::{Decoder, MAX_SIGNAL};
 use darktower_wire::ids::{MeetingId, NodeId};
@@ -26,6 +26,8 @@ const BEAT: Duration = Duration::from_millis(500);
 pub(super) enum Purpose {
     Beat,
     View,
+    /// Asked at this time of its own.
+    Clock(u64),
     Opening(MeetingId),
     Shard(u64),
 }
@@ -52,6 +54,7 @@ pub(super) struct Controller {
     pub(super) config: meeting::Config,
     /// Its wall clock is apart by so much, in milliseconds.
     pub(super) skew_ms: i64,
+    pub(super) skew: Skew,
     /// So many of a meeting are on one handler; 0: all.
     pub(super) share: u32,
     pub(super) plant: Plant,
@@ -85,6 +88,7 @@ impl Controller {
             is_draining: false,
             config,
             skew_ms,
+            skew: Skew::default(),
             share,
             plant,
             random,
@@ -145,6 +149,7 @@ impl Controller {
                 draining: self.is_draining,
             };
             self.ask(now, Purpose::Beat, Ask::Put(node), out);
+            self.ask(now, Purpose::Clock(self.own_wall(now)), Ask::Time, out);
             self.ask(now, Purpose::View, Ask::Nodes, out);
         }
         let due: Vec<_> = self
@@ -266,6 +271,11 @@ impl Controller {
                 }
             }
             Purpose::Beat => {}
+            Purpose::Clock(asked) => {
+                if let Some(Answer::Time(shared)) = answer {
+                    self.skew.compare(asked, shared, self.own_wall(now));
+                }
+            }
             Purpose::View => {
                 let Some(Answer::Nodes(listed)) = answer else {
                     return;

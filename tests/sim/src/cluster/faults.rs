@@ -147,8 +147,7 @@ impl Cluster {
         let (now, wants) = (self.now, self.persons[at].wants);
         match (wants, self.dice(4)) {
             (false, _) => {
-                self.note(format!("person-{at} comes"));
-                self.persons[at].come(now);
+                self.comes(at);
             }
             (true, 0) => {
                 self.note(format!("person-{at} leaves"));
@@ -181,8 +180,9 @@ impl Cluster {
             (true, _) => {
                 let muted = self.dice(2) == 0;
                 self.note(format!("person-{at} mutes: {muted}"));
-                let mute = serde_json::json!({"do": "mute", "handle": 2, "muted": muted});
-                self.persons[at].command(now, mute, &mut out);
+                let id = self.persons[at].id;
+                self.model.mutes.wished(id, muted);
+                self.persons[at].mute(now, muted, &mut out);
             }
         }
         let place = self.persons[at].place;

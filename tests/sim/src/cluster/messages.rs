@@ -80,6 +80,9 @@ pub(super) type Conn = u64;
 #[derive(Debug, Clone)]
 pub(super) enum Message {
     Store(u64, Ask),
+    /// A write that a path which was cut kept back; nobody waits for what becomes of it. An end that comes late the store
+    /// does not do for a living fence.
+    StoreLate(Ask),
     Stored(u64, Answer),
     Hold(u64, MeetingId),
     Held(u64, NodeId, bool),
@@ -115,8 +118,15 @@ pub(super) enum MediaCredential {
 }
 
 impl Message {
-    /// Whether it waits for a path that is cut: connections send again what single packets lose.
-    pub(super) fn is_sent_again(&self) -> bool {
+    /// What comes of it where the path is cut, once it is not any more: connections send again what single packets lose.
+    pub(super) fn kept_back(self) -> Option<Self> {
+        match self {
+            Self::Store(_, ask) if ask.fenced().is_some() => Some(Self::StoreLate(ask)),
+            other => other.is_sent_again().then_some(other),
+        }
+    }
+
+    fn is_sent_again(&self) -> bool {
         matches!(
             self,
             Self::Say(..)
@@ -133,6 +143,7 @@ impl Message {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Store(id, ask) => format!("{id} {}", first_word(ask)),
+            Self::StoreLate(ask) => format!("late {}", first_word(ask)),
             Self::Stored(id, Answer::Lease(held)) => {
                 let owner = held.owner.map(Place::of);
                 format!(

@@ -10,9 +10,11 @@ mod controller;
 mod faults;
 mod global;
 mod links;
+mod looks;
 mod media;
 mod messages;
 mod model;
+mod mutes;
 mod opening;
 mod person;
 mod placing;
@@ -25,7 +27,6 @@ use std::time::Duration;
 
 use darktower_link::Random;
 use darktower_meeting::meeting;
-use darktower_participant::{LinkState, Phase};
 use darktower_wire::ids::MeetingId;
 use darktower_wire::signal;
 
@@ -36,7 +37,7 @@ use media::Media;
 use messages::{Message, Out, Place};
 use model::Model;
 use person::Person;
-use store::Store;
+use store::{Ask, Store};
 
 const WALL: u64 = 1_790_000_000_000;
 const LEASE_TTL: Duration = Duration::from_secs(3);
@@ -82,6 +83,7 @@ enum Happening {
     StoreBack(Duration),
     Restart(Place),
     ComeAgain(usize),
+    Reload(usize),
 }
 
 /// A cluster from one seed.
@@ -108,6 +110,8 @@ pub struct Cluster {
     share: u32,
     /// Controllers hand single meetings on.
     hands_on: bool,
+    /// Clocks are so many times as far apart as usual.
+    skewed: i64,
     tells: bool,
     messages: u64,
     digest: u64,
@@ -150,11 +154,13 @@ impl Cluster {
             paused: BTreeMap::new(),
             armed: BTreeMap::new(),
             quiet_from: FAULTS,
-            model: Model::new(seat_ttl),
+            model: Model::new(seat_ttl, FAULTS),
             config,
             plant,
             share: [0, 1, 2][(Random::new(seed, 13).next_u64() % 3) as usize],
             hands_on: seed % 4 == 3,
+            // By six minutes, which is longer than a seat is held.
+            skewed: if seed % 7 == 6 { 1200 } else { 1 },
             tells,
             messages: 0,
             digest: 0xcbf2_9ce4_8422_2325,
@@ -184,13 +190,26 @@ impl Cluster {
         cluster
             .queue
             .send(Duration::from_secs(3), Happening::Misfortune);
+        cluster.plan_reloads(seed);
         cluster
+    }
+
+    /// In one of three clusters each page is loaded anew once, whatever goes wrong at that time.
+    fn plan_reloads(&mut self, seed: u64) {
+        let mut dice = Random::new(seed, 14);
+        for at in (0..self.persons.len()).filter(|_| seed.is_multiple_of(3)) {
+            let when = Duration::from_millis(7000 + dice.next_u64() % 12_000);
+            self.queue.send(when, Happening::Reload(at));
+        }
     }
 
     /// Runs to the end: a broken rule, or everybody together in the quiet.
     pub fn run(mut self) -> Report {
         self.run_until(self.quiet_from);
         self.note("it is quiet from here on".to_owned());
+        for person in &mut self.persons {
+            person.is_quiet = true;
+        }
         let until = self.quiet_from + QUIET;
         let step = Duration::from_secs(2);
         // Processes that are to start again do so within this.
@@ -219,52 +238,6 @@ impl Cluster {
         }
     }
 
-    /// Who is not together with the others, and why; pictures have to have come since `before`.
-    fn apart(&self, before: Option<&[BTreeMap<u32, u64>]>) -> Option<String> {
-        let Some(before) = before else {
-            return Some("nothing was looked at yet".to_owned());
-        };
-        for (at, person) in self.persons.iter().enumerate() {
-            let (place, state) = (person.place, person.core.state());
-            if !person.wants {
-                if !matches!(
-                    state.phase,
-                    Phase::Idle | Phase::Left | Phase::Ended | Phase::Failed
-                ) {
-                    return Some(format!("{place:?} has left and is {:?}", state.phase));
-                }
-                continue;
-            }
-            let is_up = state.links.signal == LinkState::Up && state.links.media == LinkState::Up;
-            if state.phase != Phase::Joined || !is_up || !state.e2ee.ready {
-                let links = (state.links.signal, state.links.media);
-                return Some(format!(
-                    "{place:?} is {:?} {links:?} {:?}",
-                    state.phase, state.e2ee
-                ));
-            }
-            let others = self.persons.iter();
-            let others = others.filter(|it| it.meeting == person.meeting && it.wants);
-            for other in others.clone() {
-                let theirs = other.core.state().e2ee;
-                if (theirs.epoch, &theirs.code) != (state.e2ee.epoch, &state.e2ee.code) {
-                    return Some(format!(
-                        "{place:?} is in another epoch than {:?}",
-                        other.place
-                    ));
-                }
-            }
-            let seen = person.pictures.iter();
-            let seen = seen
-                .filter(|(track, n)| before[at].get(track) < Some(n))
-                .count();
-            if seen + 1 < others.count() {
-                return Some(format!("{place:?} sees {seen} of the others"));
-            }
-        }
-        None
-    }
-
     fn run_until(&mut self, until: Duration) {
         while self.model.broken.is_none() && self.queue.next_at().is_some_and(|at| at <= until) {
             let at = self.queue.next_at().unwrap_or(until);
@@ -272,6 +245,7 @@ impl Cluster {
             if let Some(happening) = self.queue.take(self.now) {
                 self.happen(happening);
             }
+            self.model.judge_answers(self.now);
         }
         if self.model.broken.is_none() {
             self.now = self.now.max(until);
@@ -304,6 +278,7 @@ impl Cluster {
             }
             _ => {
                 let skew_ms = [0, 0, 300, -300][(self.random.next_u64() % 4) as usize];
+                let skew_ms = skew_ms * self.skewed;
                 let random = Random::new(self.random.next_u64(), 11);
                 let config = self.config.clone();
                 let controller = Controller::new(
@@ -382,14 +357,30 @@ impl Cluster {
                 }
             }
             Happening::Restart(place) => self.start(place),
+            Happening::Reload(at) => self.reload(at),
             // It may have come already, by the dice.
             Happening::ComeAgain(at) if self.persons[at].wants => {}
             Happening::ComeAgain(at) => {
-                self.note(format!("person-{at} comes"));
-                self.persons[at].come(self.now);
+                self.comes(at);
                 self.arm(Place::Person(at as u8));
             }
         }
+    }
+
+    fn reload(&mut self, at: usize) {
+        if !self.persons[at].wants {
+            return;
+        }
+        self.note(format!("person-{at} loads its page anew"));
+        let mut out = Out::default();
+        self.persons[at].reload(self.now, &mut out);
+        self.settle(Place::Person(at as u8), out);
+    }
+
+    fn comes(&mut self, at: usize) {
+        self.note(format!("person-{at} comes"));
+        self.persons[at].come(self.now);
+        self.model.mutes.comes(self.persons[at].id);
     }
 
     fn arrive(&mut self, from: Place, to: Place, message: Message) {
@@ -409,6 +400,14 @@ impl Cluster {
         }
         let mut out = Out::default();
         match (to, message) {
+            (Place::Store, Message::StoreLate(ask)) => {
+                let is_former = |(meeting, fence)| fence < self.store.newest(meeting);
+                let is_former = ask.fenced().is_some_and(is_former);
+                if !self.store.is_away && (is_former || !matches!(ask, Ask::Forget(..))) {
+                    let answer = self.store.take(self.now, ask.clone());
+                    self.model.stored(&ask, &answer);
+                }
+            }
             (Place::Store, Message::Store(id, ask)) => {
                 if !self.store.is_away {
                     let answer = self.store.take(self.now, ask.clone());
@@ -466,23 +465,6 @@ impl Cluster {
         }
     }
 
-    fn look_after(&mut self, at: usize) {
-        let person = &self.persons[at];
-        if person.phase == Phase::Joined {
-            self.last_in[at] = self.now;
-        }
-        let Some(code) = person.failure().filter(|_| person.wants) else {
-            return;
-        };
-        let (meeting, id) = (person.meeting, person.id);
-        let silent = self.now - self.last_in[at];
-        self.note(format!("person-{at} is out: {code}"));
-        self.model.told_out(self.now, meeting, id, code, silent);
-        self.persons[at].wants = false;
-        let again = self.now + Duration::from_secs(1);
-        self.queue.send(again, Happening::ComeAgain(at));
-    }
-
     fn carry(&mut self, from: Place, out: Out) {
         for fact in out.facts {
             self.model.fact(self.now, &self.store, fact);
@@ -492,7 +474,7 @@ impl Cluster {
         }
     }
 
-    fn send(&mut self, from: Place, to: Place, delay: Duration, message: Message) {
+    fn send(&mut self, from: Place, to: Place, delay: Duration, mut message: Message) {
         let trip = match (from, to) {
             (Place::Person(n), _) | (_, Place::Person(n)) => self.persons[usize::from(n)].half_trip,
             _ => Duration::from_millis(1),
@@ -504,9 +486,10 @@ impl Cluster {
             .copied()
             .filter(|it| *it > self.now)
         {
-            if !message.is_sent_again() {
+            let Some(kept) = message.kept_back() else {
                 return;
-            }
+            };
+            message = kept;
             leaves = until;
         }
         let arrives = Happening::Arrives(from, to, message);

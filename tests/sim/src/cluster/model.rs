@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use darktower_meeting::{Meeting, meeting};
 use darktower_placement::{Held, Logged};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, ParticipantId};
 
 use super::messages::{Fact, Place};
+use super::mutes::Mutes;
 use super::shard::Shard;
 use super::store::{Answer, Ask, Store};
 
 /// Time that a message, or clocks that are apart, may cost a seat.
 const TOLERANCE: Duration = Duration::from_secs(1);
+/// Who wants to be in the meeting is in, or told that it is out, so long after nothing goes wrong any more.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 struct Seat {
@@ -51,6 +55,12 @@ pub(super) struct Model {
     owners: BTreeMap<(MeetingId, Fence), (Place, u64)>,
     /// The newest fence that was granted.
     granted: BTreeMap<MeetingId, Fence>,
+    /// How much of it was written when the log was last compared with what its owner knows.
+    compared: BTreeMap<(MeetingId, Fence), u64>,
+    /// Who waits to get in, or back in, and since when.
+    asking: BTreeMap<ParticipantId, Duration>,
+    quiet_from: Duration,
+    pub(super) mutes: Mutes,
     /// The first rule that was broken.
     pub(super) broken: Option<String>,
     /// Seats that were acknowledged, and that moved to another owner.
@@ -59,9 +69,13 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(seat_ttl: Duration) -> Self {
+    pub(super) fn new(seat_ttl: Duration, quiet_from: Duration) -> Self {
         Self {
             seat_ttl,
+            asking: BTreeMap::new(),
+            compared: BTreeMap::new(),
+            quiet_from,
+            mutes: Mutes::default(),
             meetings: BTreeMap::new(),
             owners: BTreeMap::new(),
             granted: BTreeMap::new(),
@@ -136,7 +150,7 @@ impl Model {
     }
 
     fn log_failed(&mut self, meeting: MeetingId) {
-        let kept = self.kept(meeting);
+        let kept = self.meetings.entry(meeting).or_default();
         kept.is_failing = true;
         // Its owner knows by itself.
         kept.lost = None;
@@ -144,6 +158,25 @@ impl Model {
         kept.seats
             .values_mut()
             .for_each(|seat| seat.is_at_risk = true);
+        self.mutes.doubt(meeting, kept.seats.keys().copied());
+    }
+
+    /// Somebody wants to be in the meeting and is not, or is (or is told that it is out).
+    pub(super) fn asks(&mut self, now: Duration, participant: ParticipantId, waits: bool) {
+        match waits {
+            true => drop(self.asking.entry(participant).or_insert(now)),
+            false => drop(self.asking.remove(&participant)),
+        }
+    }
+
+    /// Every join, and every return, is answered.
+    pub(super) fn judge_answers(&mut self, now: Duration) {
+        let is_due = |since: &Duration| now > (*since).max(self.quiet_from) + ANSWERED_WITHIN;
+        let mut late = self.asking.iter().filter(|(_, since)| is_due(since));
+        if let Some((participant, since)) = late.next() {
+            let what = format!("{participant} asks to be in since {since:?} without an answer");
+            self.break_rule(what);
+        }
     }
 
     pub(super) fn fact(&mut self, now: Duration, store: &Store, fact: Fact) {
@@ -162,6 +195,9 @@ impl Model {
                 if std::mem::take(&mut seat.is_gone) {
                     seat.is_at_risk = is_at_risk;
                 }
+                if !is_at_risk {
+                    self.mutes.is_in(now, meeting, participant);
+                }
             }
             Fact::LogFailed(meeting) => self.log_failed(meeting),
             Fact::LogWhole(meeting, fence) if fence >= store.newest(meeting) => {
@@ -170,6 +206,8 @@ impl Model {
                 kept.seats
                     .values_mut()
                     .for_each(|seat| seat.is_at_risk = false);
+                let life = self.owners.get(&(meeting, fence));
+                self.mutes.is_whole(meeting, life);
             }
             Fact::LogWhole(..) => {}
             Fact::Committed(meeting, fence, epoch, commit) => {
@@ -213,6 +251,8 @@ impl Model {
         if store.lease(now, meeting) != Some((place.node(), fence)) {
             return;
         }
+        self.mutes.lives(meeting, (place, number));
+        self.compare(now, store, place, shard);
         let kept = self.meetings.entry(meeting).or_default();
         match shard.meeting.description().keys {
             None => kept.chain.clear(),
@@ -239,6 +279,30 @@ impl Model {
             self.break_rule(format!(
                 "the seat of {participant} is gone at {place:?} after {away:?}"
             ));
+        }
+    }
+
+    /// Whoever takes the meeting over finds in the log all that its owner acknowledged.
+    fn compare(&mut self, now: Duration, store: &Store, place: Place, shard: &Shard) {
+        let meeting = shard.id;
+        let kept = self.meetings.get(&meeting);
+        let Some(written) = shard.written() else {
+            return;
+        };
+        let key = (meeting, shard.tenure.fence());
+        if kept.is_some_and(|kept| kept.is_failing)
+            || self.compared.insert(key, written) == Some(written)
+        {
+            return;
+        }
+        let Some(log) = store.log(meeting).filter(|log| !log.snapshot.is_empty()) else {
+            return;
+        };
+        let deltas = log.deltas.iter().map(|delta| &delta[..]);
+        let config = meeting::Config::default();
+        let found = Meeting::restore(config, &log.snapshot, deltas, now, super::WALL);
+        if found.map(|found| found.snapshot()).ok() != Some(shard.meeting.snapshot()) {
+            self.break_rule(format!("the log lacks what {place:?} acknowledged"));
         }
     }
 

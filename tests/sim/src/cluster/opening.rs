@@ -276,7 +276,13 @@ impl Controller {
         self.serve(now, meeting, out);
     }
 
+    /// The time that all nodes share, as far as it knows.
     pub(super) fn wall(&self, now: Duration) -> u64 {
+        self.own_wall(now)
+            .saturating_add_signed(-self.skew.ahead_ms())
+    }
+
+    pub(super) fn own_wall(&self, now: Duration) -> u64 {
         (WALL + now.as_millis() as u64).saturating_add_signed(self.skew_ms)
     }
 }

@@ -23,7 +23,8 @@ const AUDIO: u32 = 2;
 /// How long a page waits for the answer to its lookup.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 const LOOKUP_AGAIN: Duration = Duration::from_millis(500);
-/// Who sees for so long that it comes back to nobody loads the page again.
+/// Who sees for so long that it does not come back loads the page again, while things go wrong. In the quiet nobody does:
+/// a participant comes back by itself.
 const RELOADED_AFTER: Duration = Duration::from_secs(12);
 
 pub(super) struct Person {
@@ -38,10 +39,20 @@ pub(super) struct Person {
     pub(super) half_trip: Duration,
     pub(super) pictures: BTreeMap<u32, u64>,
     pub(super) phase: Phase,
+    /// It wishes not to be heard.
+    pub(super) is_muted: bool,
+    /// Takes its seat again, after the page was loaded anew.
+    resume: Option<String>,
+    /// What it shows may be another picture than when that was looked at last.
+    pub(super) has_news: bool,
+    /// Nobody reloads pages any more.
+    pub(super) is_quiet: bool,
     conns: [Option<(Conn, Place)>; 2],
     /// Those that are being opened beside silent ones.
     besides: [Option<(Conn, Place)>; 2],
     beside_stands: [bool; 2],
+    /// It was closed since: heard of once it has taken the other one's place.
+    beside_closed: [Option<Code>; 2],
     next_conn: Conn,
     lookup_at: Option<Duration>,
     lookup: u64,
@@ -67,9 +78,14 @@ impl Person {
             half_trip,
             pictures: BTreeMap::new(),
             phase: Phase::Idle,
+            is_muted: false,
+            resume: None,
+            has_news: false,
+            is_quiet: false,
             conns: [None; 2],
             besides: [None; 2],
             beside_stands: [false; 2],
+            beside_closed: [None; 2],
             next_conn: u64::from(n) << 32,
             lookup_at: None,
             lookup: 0,
@@ -108,8 +124,37 @@ impl Person {
             3,
         ]);
         self.pictures.clear();
+        self.is_muted = false;
+        self.resume = None;
         self.lookup_at = Some(now);
         self.asks_the_way = false;
+    }
+
+    /// The page is loaded anew: of what it knew there is the resume token, and what it wishes. Whoever has none has not
+    /// been in.
+    pub(super) fn reload(&mut self, now: Duration, out: &mut Out) {
+        if let Some(resume) = self.core.state().resume {
+            self.resume = Some(resume.0);
+        }
+        if self.resume.is_none() {
+            return;
+        }
+        for link in [Link::Signal, Link::Media] {
+            self.keep(link, out);
+            self.hang_up(link, out);
+        }
+        self.core = Participant::new();
+        self.phase = Phase::Reconnecting;
+        self.away_since = Some(now);
+        self.key_wanted = true;
+        self.lookup_at.get_or_insert(now);
+        self.asks_the_way = false;
+    }
+
+    pub(super) fn mute(&mut self, now: Duration, muted: bool, out: &mut Out) {
+        self.is_muted = muted;
+        let mute = serde_json::json!({"do": "mute", "handle": AUDIO, "muted": muted});
+        self.command(now, mute, out);
     }
 
     pub(super) fn go(&mut self, now: Duration, out: &mut Out) {
@@ -127,11 +172,16 @@ impl Person {
 
     pub(super) fn deadline(&self) -> Option<Duration> {
         let frame = (self.phase == Phase::Joined).then_some(self.frame_at);
-        let reload = self.away_since.map(|since| since + RELOADED_AFTER);
+        let reload = self.reloads_at();
         [self.core.deadline(), self.lookup_at, frame, reload]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    fn reloads_at(&self) -> Option<Duration> {
+        let since = self.away_since.filter(|_| !self.is_quiet);
+        since.map(|since| since + RELOADED_AFTER)
     }
 
     pub(super) fn wake(&mut self, now: Duration, out: &mut Out) {
@@ -140,13 +190,9 @@ impl Person {
             self.lookup_at = Some(now + LOOKUP_WITHIN);
             out.send(Place::Global, Message::Lookup(self.lookup, self.meeting));
         }
-        if self
-            .away_since
-            .is_some_and(|since| since + RELOADED_AFTER <= now)
-        {
+        if self.reloads_at().is_some_and(|at| at <= now) {
             self.away_since = Some(now);
-            self.lookup_at.get_or_insert(now);
-            self.asks_the_way = false;
+            self.reload(now, out);
             return;
         }
         if self.phase == Phase::Joined && self.frame_at <= now {
@@ -207,8 +253,9 @@ impl Person {
             Message::Closed(conn, code) => {
                 if let Some(link) = self.link_of(conn) {
                     self.conns[index(link)] = None;
-                    self.input(now, Input::LinkDown { link, code }, out);
+                    return self.input(now, Input::LinkDown { link, code }, out);
                 }
+                self.closed_beside(conn, code);
             }
             Message::Said(conn, bytes) => {
                 if let Some(link) = self.link_of(conn) {
@@ -249,6 +296,38 @@ impl Person {
         }
     }
 
+    fn closed_beside(&mut self, conn: Conn, code: Code) {
+        for at in 0..self.besides.len() {
+            match self.besides[at] {
+                Some((beside, _)) if beside != conn => {}
+                Some(_) if self.beside_stands[at] => self.beside_closed[at] = Some(code),
+                _ => self.besides[at] = None,
+            }
+        }
+    }
+
+    /// The connection beside the silent one takes its place, with all that became of it.
+    fn replace(&mut self, now: Duration, link: Link, out: &mut Out) {
+        self.hang_up(link, out);
+        let at = index(link);
+        let closed = self.beside_closed[at].take();
+        let (beside, stands) = (self.besides[at].take(), self.beside_stands[at]);
+        self.conns[at] = beside;
+        if beside.is_some() && stands {
+            let max_datagram = 1200;
+            self.input(now, Input::LinkUp { link, max_datagram }, out);
+        }
+        let closed = match beside {
+            None => Some(Code::ConnectFailed),
+            // Unless it went on to another one meanwhile.
+            Some(_) => closed.filter(|_| self.conns[at] == beside),
+        };
+        if let Some(code) = closed {
+            self.conns[at] = None;
+            self.input(now, Input::LinkDown { link, code }, out);
+        }
+    }
+
     /// What the API's answer says.
     fn access(&self, keys: &Description, controller: Place, handler: Place) -> serde_json::Value {
         let role = if self.is_host { "host" } else { "guest" };
@@ -275,10 +354,9 @@ impl Person {
     }
 
     fn enter(&mut self, now: Duration, access: &serde_json::Value, out: &mut Out) {
-        let state = self.core.state();
-        if let Some(resume) = state.resume.filter(|_| state.phase == Phase::Reconnecting) {
+        if let Some(resume) = self.resume.take() {
             let resume = serde_json::json!({
-                "do": "resume", "access": access, "resume": resume.0, "link_secret": SECRET,
+                "do": "resume", "access": access, "resume": resume, "link_secret": SECRET,
             });
             self.command(now, resume, out);
             return self.offer(now, out);
@@ -286,16 +364,24 @@ impl Person {
         let enter = serde_json::json!({ "do": "enter", "access": access, "link_secret": SECRET });
         self.command(now, enter, out);
         let name = format!("{:?}", self.place);
-        let join = serde_json::json!({ "do": "join", "name": name, "tracks": offers() });
+        let tracks = self.offers();
+        let join = serde_json::json!({ "do": "join", "name": name, "tracks": tracks });
         self.command(now, join, out);
     }
 
-    /// After a reload, camera and microphone are offered again.
+    /// After a reload, camera and microphone are offered again, as they are wished to be.
     fn offer(&mut self, now: Duration, out: &mut Out) {
-        for track in offers() {
+        for track in self.offers() {
             let publish = serde_json::json!({ "do": "publish", "track": track });
             self.command(now, publish, out);
         }
+    }
+
+    fn offers(&self) -> [serde_json::Value; 2] {
+        [
+            serde_json::json!({"handle": VIDEO, "source": "camera", "codec": "vp8", "width": 640, "height": 360}),
+            serde_json::json!({"handle": AUDIO, "source": "microphone", "codec": "opus", "muted": self.is_muted}),
+        ]
     }
 
     fn link_of(&self, conn: Conn) -> Option<Link> {
@@ -331,6 +417,7 @@ impl Person {
                 self.next_conn += 1;
                 let conn = self.next_conn;
                 self.beside_stands[index(link)] = false;
+                self.beside_closed[index(link)] = None;
                 let conns = match beside {
                     true => &mut self.besides,
                     false => &mut self.conns,
@@ -347,14 +434,7 @@ impl Person {
                 out.sends.push((self.half_trip * 2, place, message));
             }
             Output::Keep { link } => self.keep(link, out),
-            Output::Replace { link } => {
-                self.hang_up(link, out);
-                self.conns[index(link)] = self.besides[index(link)].take();
-                if self.beside_stands[index(link)] {
-                    let max_datagram = 1200;
-                    self.input(now, Input::LinkUp { link, max_datagram }, out);
-                }
-            }
+            Output::Replace { link } => self.replace(now, link, out),
             Output::Close { link, .. } => {
                 self.keep(link, out);
                 self.hang_up(link, out);
@@ -385,6 +465,7 @@ impl Person {
                 self.asks_the_way = true;
             }
             Output::Changed => {
+                self.has_news = true;
                 let phase = self.core.state().phase;
                 if phase == Phase::Joined && self.phase != phase {
                     self.frame_at = now;
@@ -443,13 +524,6 @@ impl Person {
             _ => None,
         }
     }
-}
-
-fn offers() -> [serde_json::Value; 2] {
-    [
-        serde_json::json!({"handle": VIDEO, "source": "camera", "codec": "vp8", "width": 640, "height": 360}),
-        serde_json::json!({"handle": AUDIO, "source": "microphone", "codec": "opus"}),
-    ]
 }
 
 fn media_credential(

@@ -81,7 +81,10 @@ pub(super) struct Shard {
     /// The participant each session shows itself as.
     shown: BTreeMap<Conn, ParticipantId>,
     plant: Plant,
-    appended: u64,
+    written: u64,
+    /// The whole of it is to be written, once what was decided before is done: changes that are in a snapshot are not to
+    /// come after it.
+    saves: bool,
 }
 
 impl Shard {
@@ -102,7 +105,8 @@ impl Shard {
             renew_at: now,
             shown: BTreeMap::new(),
             plant,
-            appended: 0,
+            written: 0,
+            saves: false,
         }
     }
 
@@ -141,6 +145,12 @@ impl Shard {
                 return;
             }
         }
+    }
+
+    /// So much of it was written, or taken for written; `None` while something is under way or known to be missing.
+    pub(super) fn written(&self) -> Option<u64> {
+        let is_at_rest = self.waits.is_none() && !self.tenure.is_unsaved();
+        is_at_rest.then_some(self.written)
     }
 
     fn node_of_wishes(&self) -> NodeId {
@@ -222,7 +232,9 @@ impl Shard {
     /// Does the next thing that was decided; false where nothing is left.
     fn perform(&mut self, now: Duration, out: &mut Out) -> bool {
         let Some(output) = self.meeting.poll() else {
-            if self.tenure.wants_snapshot() && self.over.is_none() {
+            let saves = self.saves && self.tenure.is_unsaved() && !self.tenure.is_lost();
+            if (saves || self.tenure.wants_snapshot()) && self.over.is_none() {
+                self.saves = false;
                 self.save(Await::Save);
                 return true;
             }
@@ -231,8 +243,8 @@ impl Shard {
         match output {
             Output::Persist(delta) => {
                 if self.tenure.appends() {
-                    self.appended += 1;
-                    match self.plant == Plant::DropDelta && self.appended.is_multiple_of(5) {
+                    self.written += 1;
+                    match self.plant == Plant::DropDelta && self.written.is_multiple_of(5) {
                         true => self.tenure.appended(Logged::Yes),
                         false => {
                             let number = self.tenure.next_number();
@@ -298,6 +310,7 @@ impl Shard {
     }
 
     fn save(&mut self, waits: Await) {
+        self.written += 1;
         let (number, snapshot) = (self.tenure.next_number(), self.meeting.snapshot());
         let ask = Ask::Snapshot(self.id, self.tenure.fence(), number, snapshot);
         self.ask(waits, ask);
@@ -367,7 +380,7 @@ impl Shard {
                     Renewal::Regained(fence) => {
                         return self.ask(Await::Regain(fence), Ask::Load(self.id));
                     }
-                    Renewal::Same => self.save_where_unsaved(),
+                    Renewal::Same => self.saves = true,
                     Renewal::Not => {}
                 }
             }
@@ -378,7 +391,7 @@ impl Shard {
                 }
                 Some(_) => {
                     self.wishes.push_back(Wish::Sync(None));
-                    self.save_where_unsaved();
+                    self.saves = true;
                 }
                 None => {}
             },
@@ -413,12 +426,6 @@ impl Shard {
         }
         if self.tenure.is_lost() {
             self.over = Some(Over::Lost);
-        }
-    }
-
-    fn save_where_unsaved(&mut self) {
-        if self.tenure.is_unsaved() && !self.tenure.is_lost() {
-            self.save(Await::Save);
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) struct Node {
 pub(super) enum Ask {
     Put(Node),
     Nodes,
+    Time,
     Acquire(MeetingId, NodeId, Duration),
     Lease(MeetingId),
     Release(MeetingId, NodeId, Fence),
@@ -37,6 +38,8 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     Done,
     Nodes(Vec<Node>),
+    /// Unix milliseconds.
+    Time(u64),
     Lease(Held),
     Written(Logged),
     Log(Log),
@@ -70,7 +73,24 @@ pub(super) struct Store {
     pub(super) skips_numbers: bool,
 }
 
+impl Ask {
+    /// A write, and the fence that it is made with.
+    pub(super) fn fenced(&self) -> Option<(MeetingId, Fence)> {
+        match self {
+            Self::Snapshot(meeting, fence, ..)
+            | Self::Append(meeting, fence, ..)
+            | Self::Forget(meeting, fence) => Some((*meeting, *fence)),
+            _ => None,
+        }
+    }
+}
+
 impl Store {
+    /// What is written of a meeting.
+    pub(super) fn log(&self, meeting: MeetingId) -> Option<&Log> {
+        self.tables.logs.get(&meeting)
+    }
+
     /// The newest grant that holds.
     pub(super) fn lease(&self, now: Duration, meeting: MeetingId) -> Option<(NodeId, Fence)> {
         let held = self.tables.leases.get(&meeting);
@@ -130,6 +150,7 @@ impl Store {
                 let nodes = self.tables.nodes.values();
                 Answer::Nodes(nodes.map(|(node, _)| node.clone()).collect())
             }
+            Ask::Time => Answer::Time(super::WALL + now.as_millis() as u64),
             Ask::Acquire(meeting, owner, ttl) => {
                 let fence = match self.lease(now, meeting) {
                     Some((other, fence)) if other != owner => {

@@ -62,28 +62,24 @@ fn found(from: u64, plant: Plant) -> String {
 
 #[test]
 fn a_fence_that_is_not_checked_is_found() {
-    // It takes an owner that wakes with a write under way: one in about two hundred seeds, and two of these.
-    let told = found(670, Plant::SkipFence);
+    // It takes a write that comes late, or an owner that wakes with one under way: one in some forty seeds.
+    let told = found(0, Plant::SkipFence);
     assert!(
-        told.contains("fence") || told.contains("forwards"),
+        told.contains("writes after a newer one") || told.contains("forwards"),
         "{told}"
     );
 }
 
 #[test]
 fn a_delta_that_is_dropped_is_found() {
-    // What the log lacks is missed by whoever takes the meeting over.
     let told = found(0, Plant::DropDelta);
-    assert!(
-        told.contains("the seat of") || told.contains("progress"),
-        "{told}"
-    );
+    assert!(told.contains("the log lacks what"), "{told}");
 }
 
 /// A store that fails over between two renewals has forgotten, and nothing failed.
 #[test]
 fn a_log_that_is_believed_to_be_whole_is_found() {
-    let told = found(90, Plant::TrustStore);
+    let told = found(60, Plant::TrustStore);
     assert!(told.contains("is not written anew"), "{told}");
 }
 
