@@ -4,5 +4,6 @@ mod bad;
 mod counts;
 mod flow;
 mod greedy;
+mod shards;
 mod stage;
 mod trunks;

@@ -1,5 +1,6 @@
 //! A running handler, a controller's call to it, and participants.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,9 @@ use darktower_cluster::rpc::media_handler_client::MediaHandlerClient;
 use darktower_cluster::rpc::{self, MediaCommand, MediaEvent, media_event};
 use darktower_cluster::token::{Jwks, Signer, SigningKey, Verifier};
 use darktower_media_handler::{Config, Deps, Direction, Running};
-use darktower_net::{Certs, Client, CloseReason, RecvStream, SendStream, ServerTrust, Session};
+use darktower_net::{
+    Certs, Client, CloseReason, Fingerprint, RecvStream, SendStream, ServerTrust, Session,
+};
 use darktower_net::{Tuning, Url};
 use darktower_store::MemoryState;
 use darktower_wire::Code;
@@ -51,6 +54,9 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     pub(crate) state: Arc<MemoryState>,
     pub(crate) tapped: Arc<Mutex<Vec<(Direction, Bytes)>>>,
+    /// Threads of the handler that have taken in each of these bytes.
+    pub(crate) ingress: Arc<Mutex<BTreeMap<Bytes, String>>>,
+    hashes: Vec<Fingerprint>,
 }
 
 impl Stage {
@@ -66,10 +72,13 @@ impl Stage {
             keys: vec![signer.key().jwk().clone()],
         };
         let certs = Certs::development(&[], None, SystemTime::now()).expect("a certificate");
-        let client = Client::new(ServerTrust::Hashes(certs.hashes()), &tuning).expect("a client");
+        let hashes = certs.hashes();
+        let client = Client::new(ServerTrust::Hashes(hashes.clone()), &tuning).expect("a client");
         let state = Arc::new(MemoryState::default());
         let tapped = Arc::new(Mutex::new(Vec::new()));
         let seen = tapped.clone();
+        let ingress = Arc::new(Mutex::new(BTreeMap::new()));
+        let by = ingress.clone();
         let deps = Deps {
             state: state.clone(),
             verifier: Arc::new(Verifier::of_keys(&keys)),
@@ -78,6 +87,10 @@ impl Stage {
             trust: Default::default(),
             tap: Some(Arc::new(move |direction, bytes: &Bytes| {
                 seen.lock().expect("a tap").push((direction, bytes.clone()));
+                if direction == Direction::Ingress {
+                    let thread = std::thread::current().name().unwrap_or_default().to_owned();
+                    by.lock().expect("a tap").insert(bytes.clone(), thread);
+                }
             })),
         };
         let mut config = Config {
@@ -94,7 +107,29 @@ impl Stage {
             client,
             state,
             tapped,
+            ingress,
+            hashes,
         }
+    }
+
+    /// Waits until the handler has taken these bytes in; says on which of its threads.
+    pub(crate) async fn taken_in(&self, bytes: &Bytes) -> String {
+        let taken = async {
+            loop {
+                let by = self.ingress.lock().expect("a tap").get(bytes).cloned();
+                match by {
+                    Some(thread) => return thread,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        within("it is taken in", taken).await
+    }
+
+    /// From now on participants come from another port.
+    pub(crate) fn move_port(&mut self) {
+        let trust = ServerTrust::Hashes(self.hashes.clone());
+        self.client = Client::new(trust, &Tuning::default()).expect("a client");
     }
 
     pub(crate) fn token(&self, who: ParticipantId) -> String {
@@ -318,21 +353,26 @@ impl Participant {
 
     /// The next group that comes, with so many frames of it.
     pub(crate) async fn receive(&self, frames: usize) -> (RecvStream, Vec<Frame>) {
-        let opened = within("a group", self.session.accept_uni()).await;
-        let mut stream = opened.expect("a stream");
-        let mut decoder = GroupDecoder::default();
-        let mut got = Vec::new();
-        while got.len() < frames {
-            while let Some(frame) = decoder.next_frame().expect("a well-formed group") {
-                got.push(frame);
-            }
-            if got.len() < frames {
-                let chunk = within("a frame", stream.read_chunk()).await;
-                decoder.push(&chunk.expect("a group").expect("more of it"));
-            }
-        }
-        (stream, got)
+        receive(&self.session, frames).await
     }
+}
+
+/// The next group that comes, with so many frames of it.
+pub(crate) async fn receive(session: &Session, frames: usize) -> (RecvStream, Vec<Frame>) {
+    let opened = within("a group", session.accept_uni()).await;
+    let mut stream = opened.expect("a stream");
+    let mut decoder = GroupDecoder::default();
+    let mut got = Vec::new();
+    while got.len() < frames {
+        while let Some(frame) = decoder.next_frame().expect("a well-formed group") {
+            got.push(frame);
+        }
+        if got.len() < frames {
+            let chunk = within("a frame", stream.read_chunk()).await;
+            decoder.push(&chunk.expect("a group").expect("more of it"));
+        }
+    }
+    (stream, got)
 }
 
 pub(crate) fn frame(track: TrackId, group: u64, number: u64, size: usize) -> Bytes {
