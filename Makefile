@@ -104,11 +104,12 @@ bench-control: setup ## What one meeting and one global controller carry (4 minu
 	cargo build --release --quiet --package darktower --package darktower-bench-control --bins
 	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/release/bench-control $(CONTROL)
 
-bench-peers: ## The same frames through other systems, side by side (builds them first, many minutes)
+PEERS ?=
+bench-peers: ## The same frames through other systems, side by side (builds them first, many minutes): make bench-peers [PEERS="--seconds 20"]
 	$(FANOUT)
 	@./scripts/build-peers.sh $(abspath $(TARGET))/peers
 	DARKTOWER_BIN=$(abspath $(TARGET)/release/darktower) $(TARGET)/peers/build/release/darktower-peers \
-		--moq-relay $(TARGET)/peers/bin/moq-relay $(ROWS)
+		--moq-relay $(TARGET)/peers/bin/moq-relay $(PEERS)
 
 bench-network: setup web-core build-web ## Rows N1 to N10 of bad networks, in virtual time, over the program, and N1, N2, N7 with browsers (10 minutes)
 	cargo build --release --quiet --package darktower --package darktower-client --package darktower-link \
