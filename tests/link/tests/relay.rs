@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -220,6 +220,28 @@ fn rebinding_changes_the_port_and_the_old_one_leads_nowhere() {
     target.send_to(b"to the client", after).unwrap();
     assert_eq!(receive(&client).0, b"to the client");
     assert_eq!(relay.report().unwrap().down.sent, 1);
+}
+
+#[test]
+fn a_client_that_goes_to_another_network_has_another_address() {
+    let (target, relay) = udp_relay(|config| config);
+    let client = connected(relay.addr());
+    client.send(b"1").unwrap();
+    let (_, before) = receive(&target);
+    let elsewhere = IpAddr::from([127, 0, 0, 2]);
+    assert_ne!(before.ip(), elsewhere);
+    relay.rebind_to(elsewhere).unwrap();
+    client.send(b"2").unwrap();
+    let (_, after) = receive(&target);
+    assert_eq!(after.ip(), elsewhere);
+    target.send_to(b"to nobody", before).unwrap();
+    target.send_to(b"to the client", after).unwrap();
+    assert_eq!(receive(&client).0, b"to the client");
+    assert_eq!(relay.report().unwrap().down.sent, 1);
+    // An address that this machine does not have moves nobody.
+    relay.rebind_to([192, 0, 2, 1].into()).unwrap();
+    client.send(b"3").unwrap();
+    assert_eq!(receive(&target).1, after);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -301,7 +301,7 @@ impl Engine {
                 Command::Conditions(answer) => {
                     let _ = answer.try_send((self.config.up, self.config.down));
                 }
-                Command::Rebind => self.rebind(),
+                Command::Rebind(to) => self.rebind(to),
                 Command::Report(answer) => {
                     let _ = answer.try_send(self.report());
                 }
@@ -333,10 +333,10 @@ impl Engine {
         }
     }
 
-    fn rebind(&mut self) {
+    fn rebind(&mut self, to: Option<IpAddr>) {
         for entry in self.flows.values_mut() {
             if let Flow::Udp(flow) = &mut entry.flow
-                && flow.rebind(&self.poller).is_err()
+                && flow.rebind(&self.poller, to).is_err()
             {
                 self.past.refused += 1;
             }

@@ -4,7 +4,7 @@
 //! runtime's timer rounds up to a whole millisecond, which is more than the joins measured through here
 //! may be wrong by. A packet's time is taken after it was read, so nothing is ever delivered early.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
@@ -99,7 +99,7 @@ pub struct Stopped;
 pub(crate) enum Command {
     Set(Box<(Conditions, Conditions)>),
     Conditions(SyncSender<(Conditions, Conditions)>),
-    Rebind,
+    Rebind(Option<IpAddr>),
     Report(SyncSender<Report>),
     Done(SyncSender<()>),
     Stop,
@@ -175,7 +175,16 @@ impl Relay {
     /// # Errors
     /// The relay has stopped.
     pub fn rebind(&self) -> Result<(), Stopped> {
-        self.tell(Command::Rebind)
+        self.tell(Command::Rebind(None))
+    }
+
+    /// Gives every UDP flow another source address of this machine towards the target (127.0.0.2, where that is on
+    /// loopback), as a client that goes to another network. What the target sends to the old one vanishes.
+    ///
+    /// # Errors
+    /// The relay has stopped. A flow that cannot have the address stays as it is, and counts as refused.
+    pub fn rebind_to(&self, addr: IpAddr) -> Result<(), Stopped> {
+        self.tell(Command::Rebind(Some(addr)))
     }
 
     /// What passed so far.

@@ -1,7 +1,7 @@
 //! One client's UDP flow: its own socket towards the target, its own two links.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use crate::model::{Discipline, Link};
@@ -43,12 +43,13 @@ fn widen(socket: &UdpSocket) {
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(socket, SOCKET_BUFFER);
 }
 
-fn connect(target: SocketAddr) -> io::Result<UdpSocket> {
-    let any: SocketAddr = match target {
-        SocketAddr::V4(_) => ([0_u8; 4], 0).into(),
-        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+/// A socket towards the target, from an address of this machine or whichever the system takes.
+fn connect(target: SocketAddr, from: Option<IpAddr>) -> io::Result<UdpSocket> {
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => [0_u8; 4].into(),
+        SocketAddr::V6(_) => [0_u16; 8].into(),
     };
-    let socket = UdpSocket::bind(any)?;
+    let socket = UdpSocket::bind((from.unwrap_or(any), 0))?;
     socket.set_nonblocking(true)?;
     socket.connect(target)?;
     widen(&socket);
@@ -81,7 +82,7 @@ impl Flow {
         dice: Dice,
         now: Duration,
     ) -> io::Result<Self> {
-        let upstream = connect(target)?;
+        let upstream = connect(target, None)?;
         poller.add(&upstream, token, Interest::READ)?;
         Ok(Self {
             client,
@@ -141,9 +142,9 @@ impl Flow {
             .min()
     }
 
-    /// Moves to a new source port.
-    pub(crate) fn rebind(&mut self, poller: &Poller) -> io::Result<()> {
-        let fresh = connect(self.target)?;
+    /// Moves to a new source port, and to another source address where one is named.
+    pub(crate) fn rebind(&mut self, poller: &Poller, to: Option<IpAddr>) -> io::Result<()> {
+        let fresh = connect(self.target, to)?;
         poller.add(&fresh, self.token, Interest::READ)?;
         let former = std::mem::replace(&mut self.upstream, fresh);
         poller.remove(&former)?;
