@@ -38,6 +38,7 @@ want redis-server redis-server
 want redis-cli redis-tools
 want psql postgresql-client
 want setpriv util-linux
+want faketime faketime
 [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
 [ -x /usr/sbin/haproxy ] || packages+=(haproxy)
 want patroni patroni

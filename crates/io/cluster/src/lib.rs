@@ -23,7 +23,7 @@ mod trust;
 #[path = "gen/darktower.cluster.v1.rs"]
 pub mod rpc;
 
-pub use registration::{Registration, Timing, candidate};
+pub use registration::{Registration, Timing, Wall, candidate};
 pub use state::{RemoteState, StateService};
 pub use trust::{NAME, Trust, TrustError};
 

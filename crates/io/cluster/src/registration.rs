@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use darktower_placement::{Candidate, Health, Oddities, View};
+use darktower_placement::{Candidate, Clock, Health, Oddities, Skew, View};
 use darktower_store::{Error, Node, StateStore, Topic, Wakes};
 use darktower_wire::ids::NodeId;
 use tokio::sync::watch;
@@ -43,6 +44,9 @@ impl Default for Timing {
     }
 }
 
+/// Between two looks at the store's clock: clocks drift slowly, and who sets one can wait so long.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
+
 /// Ids are drawn at each start, so only a copy of a running machine has the same.
 const TAKEN: &str = "the node's id (start this process again, and it draws another one; the one that has it goes on)";
 
@@ -52,6 +56,7 @@ pub struct Registration {
     store: Arc<dyn StateStore>,
     node: watch::Sender<Node>,
     nodes: watch::Receiver<Arc<Vec<Node>>>,
+    wall: Wall,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -83,7 +88,7 @@ impl Registration {
         let view = View::new(Duration::ZERO, timing.ttl, listed.clone());
         let (seen, nodes) = watch::channel(Arc::new(listed));
         let stop = CancellationToken::new();
-        let upkeep = Upkeep {
+        let mut upkeep = Upkeep {
             store: store.clone(),
             own,
             seen,
@@ -92,16 +97,27 @@ impl Registration {
             view,
             oddities: Oddities::default(),
             origin: Instant::now(),
+            skew: Skew::default(),
+            wall: Wall::default(),
+            clock_at: Instant::now(),
         };
+        upkeep.look_at_clocks().await;
+        let wall = upkeep.wall.clone();
         let task = tokio::spawn(upkeep.run(stop.clone()));
         Ok(Self {
             id,
             store,
             node,
             nodes,
+            wall,
             stop,
             task,
         })
+    }
+
+    /// The time that all nodes share.
+    pub fn wall(&self) -> Wall {
+        self.wall.clone()
     }
 
     /// This node's id.
@@ -142,6 +158,17 @@ impl Drop for Registration {
     }
 }
 
+/// Unix time, by the clock that all nodes share where the state store has one, else by this machine's.
+#[derive(Debug, Clone, Default)]
+pub struct Wall(Arc<AtomicI64>);
+
+impl Wall {
+    /// Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        own_wall_ms().saturating_add_signed(self.0.load(Ordering::Relaxed).saturating_neg())
+    }
+}
+
 struct Upkeep {
     store: Arc<dyn StateStore>,
     own: watch::Receiver<Node>,
@@ -152,6 +179,10 @@ struct Upkeep {
     oddities: Oddities,
     /// Of the view's time.
     origin: Instant,
+    skew: Skew,
+    wall: Wall,
+    /// The next look at the clocks.
+    clock_at: Instant,
 }
 
 impl Upkeep {
@@ -190,6 +221,9 @@ impl Upkeep {
             let node = self.own.borrow_and_update().clone();
             self.store.put_node(node, self.timing.ttl).await?;
         }
+        if self.clock_at <= Instant::now() {
+            self.look_at_clocks().await;
+        }
         let listed = self.store.list_nodes(None).await?;
         if self
             .view
@@ -217,6 +251,31 @@ impl Upkeep {
         }
     }
 
+    /// Whoever runs this can set a clock; a participant whose token has run out when it is made cannot. Of a store that
+    /// does not answer the heartbeat tells.
+    async fn look_at_clocks(&mut self) {
+        self.clock_at = Instant::now() + CLOCK_EVERY;
+        let asked = own_wall_ms();
+        let Ok(Some(shared)) = self.store.wall_ms().await else {
+            return;
+        };
+        let news = self.skew.compare(asked, shared, own_wall_ms());
+        let ahead_ms = self.skew.ahead_ms();
+        self.wall.0.store(ahead_ms, Ordering::Relaxed);
+        metrics::gauge!("darktower_clock_ahead_seconds").set(ahead_ms as f64 / 1000.0);
+        match news {
+            Some(Clock::Apart(_)) => tracing::warn!(
+                ahead_ms,
+                "this machine's clock is apart from the state store's: tokens are refused as expired or not valid yet; let \
+                 both follow a time server"
+            ),
+            Some(Clock::Together) => {
+                tracing::info!("this machine's clock is the state store's again")
+            }
+            None => {}
+        }
+    }
+
     fn doubt(&mut self) {
         self.view.doubt(self.origin.elapsed());
     }
@@ -238,6 +297,11 @@ impl Upkeep {
         }
         self.is_failing = !self.is_failing;
     }
+}
+
+fn own_wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 async fn next(wakes: &mut Option<Wakes>) -> Option<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use darktower_meeting::Meeting;
 use darktower_placement::Tenure;
@@ -139,7 +139,7 @@ impl Directory {
     ) -> Result<(Meeting, u64), Code> {
         let log = self.state.load_meeting(id).await;
         let log = log.map_err(|error| error.code())?;
-        let (now, wall_ms) = (shared.now(), wall_ms());
+        let (now, wall_ms) = (shared.now(), shared.wall.now_ms());
         let config = shared.config.meeting();
         if !log.snapshot.is_empty() {
             let restored = restore(config, &log, now, wall_ms);
@@ -228,9 +228,4 @@ fn restore(
 ) -> Result<Meeting, darktower_meeting::meeting::RestoreError> {
     let deltas = log.deltas.iter().map(|delta| &delta[..]);
     Meeting::restore(config, &log.snapshot, deltas, now, wall_ms)
-}
-
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use darktower_cluster::rpc::meeting_controller_server::MeetingControllerServer;
 use darktower_cluster::token::{ReplayCache, Verifier};
-use darktower_cluster::{Registration, Timing, Trust, grpc};
+use darktower_cluster::{Registration, Timing, Trust, Wall, grpc};
 use darktower_net::{BindError, Certs, Server};
 use darktower_store::{Node, Service, StateStore};
 use darktower_wire::ids::NodeId;
@@ -106,6 +106,8 @@ struct Shared {
     nodes: watch::Receiver<Arc<Vec<Node>>>,
     /// The origin of the cores' time.
     origin: Instant,
+    /// What is written in a meeting's log is read by others: by a clock that they share.
+    wall: Wall,
     next_session: AtomicU64,
     sessions: TaskTracker,
     shards: TaskTracker,
@@ -189,6 +191,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
         reports,
         nodes: registration.nodes(),
         origin: Instant::now(),
+        wall: registration.wall(),
         next_session: AtomicU64::new(1),
         sessions: TaskTracker::new(),
         shards: TaskTracker::new(),

@@ -263,6 +263,11 @@ pub trait StateStore: Send + Sync + 'static {
     /// The note under `key`, where there is one whose time is not over.
     async fn read_note(&self, key: &str) -> Result<Option<Bytes>, Error>;
 
+    /// Unix time in milliseconds by the store's clock, which all nodes share; `None` where it has none but the caller's.
+    async fn wall_ms(&self) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
     /// Wakes whoever waits for `topic`.
     async fn wake(&self, topic: Topic) -> Result<(), Error>;
 

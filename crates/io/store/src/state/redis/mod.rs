@@ -354,6 +354,13 @@ impl StateStore for RedisState {
         Ok(note.map(Bytes::from))
     }
 
+    async fn wall_ms(&self) -> Result<Option<u64>, Error> {
+        let (seconds, micros): (u64, u64) = self.0.link.ask(&redis::cmd("TIME")).await?;
+        Ok(Some(
+            seconds.saturating_mul(1000).saturating_add(micros / 1000),
+        ))
+    }
+
     async fn wake(&self, topic: Topic) -> Result<(), Error> {
         let channel = self.channel(topic);
         self.0
