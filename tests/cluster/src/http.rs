@@ -1,6 +1,6 @@
 //! As much of HTTP/1.1 as asking an API takes.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -44,18 +44,34 @@ pub fn delete(to: SocketAddr, path: &str, header: &[&str]) -> Answer {
     ask(to, "DELETE", path, header, "")
 }
 
+/// The same of a server that may go away meanwhile.
+pub fn try_post(to: SocketAddr, path: &str, body: &Value) -> io::Result<Answer> {
+    let header = ["content-type: application/json"];
+    try_ask(to, "POST", path, &header, &body.to_string())
+}
+
 fn ask(to: SocketAddr, method: &str, path: &str, header: &[&str], body: &str) -> Answer {
-    let mut socket = TcpStream::connect_timeout(&to, WITHIN).expect("it listens");
-    socket.set_read_timeout(Some(WITHIN)).expect("a deadline");
+    try_ask(to, method, path, header, body).expect("it answers")
+}
+
+fn try_ask(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    header: &[&str],
+    body: &str,
+) -> io::Result<Answer> {
+    let mut socket = TcpStream::connect_timeout(&to, WITHIN)?;
+    socket.set_read_timeout(Some(WITHIN))?;
     let lines: String = header.iter().map(|line| format!("{line}\r\n")).collect();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\
          content-length: {}\r\n{lines}\r\n{body}",
         body.len()
     );
-    socket.write_all(request.as_bytes()).expect("it reads");
+    socket.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).expect("it answers");
+    socket.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (header, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = header
@@ -64,7 +80,7 @@ fn ask(to: SocketAddr, method: &str, path: &str, header: &[&str], body: &str) ->
         .and_then(|status| status.parse().ok())
         .unwrap_or(0);
     let chunked = header.to_lowercase().contains("transfer-encoding: chunked");
-    Answer {
+    Ok(Answer {
         status,
         header: header.to_owned(),
         body: if chunked {
@@ -72,7 +88,7 @@ fn ask(to: SocketAddr, method: &str, path: &str, header: &[&str], body: &str) ->
         } else {
             body.to_owned()
         },
-    }
+    })
 }
 
 /// The chunks of a body, joined.

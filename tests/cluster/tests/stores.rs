@@ -1,6 +1,7 @@
 //! Stores that cannot be used: the program says which setting, and what to do, and is not long about it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use darktower_cluster_tests::{Place, Process, WITHIN, address, http};
@@ -235,6 +236,59 @@ fn a_full_disk_refuses_writes_loses_nothing_and_heals() {
     kept();
     process.terminate();
     assert_eq!(process.exit().code(), Some(0));
+}
+
+/// Ended in the midst of writing, three times: what was acknowledged is there, and the program starts.
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let place = Place::new();
+    let eager = [
+        ("DARKTOWER_GLOBAL__CREATIONS_PER_SECOND", "100000"),
+        ("DARKTOWER_GLOBAL__CREATION_BURST", "100000"),
+        ("DARKTOWER_GLOBAL__LOOKUPS_PER_SECOND", "100000"),
+        ("DARKTOWER_GLOBAL__LOOKUP_BURST", "100000"),
+    ];
+    let mut made: Vec<String> = Vec::new();
+    for round in 1..=3 {
+        let mut process = place.start("all", &eager);
+        let api = address(&process.ready(), "http");
+        for code in &made {
+            let answer = http::get(api, &format!("/api/v1/meetings/{code}"), &[]);
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let (acknowledged, codes) = channel();
+        let writers = [(); 4].map(|()| {
+            let acknowledged = acknowledged.clone();
+            std::thread::spawn(move || {
+                while let Ok(answer) = http::try_post(api, "/api/v1/meetings", &json!({})) {
+                    // The last one may be cut short.
+                    if let Ok(answer) = serde_json::from_str::<Value>(&answer.body)
+                        && let Some(code) = answer["meeting"]["code"].as_str()
+                    {
+                        acknowledged.send(code.to_owned()).expect("somebody counts");
+                    }
+                }
+            })
+        });
+        drop(acknowledged);
+        for code in &codes {
+            made.push(code);
+            if made.len() == round * 40 {
+                process.kill();
+            }
+        }
+        for writer in writers {
+            writer.join().expect("a writer");
+        }
+        process.exit();
+        assert!(made.len() >= round * 40, "{}", made.len());
+    }
+    let mut process = place.start("all", &eager);
+    let api = address(&process.ready(), "http");
+    for code in &made {
+        let answer = http::get(api, &format!("/api/v1/meetings/{code}"), &[]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
 }
 
 #[test]
