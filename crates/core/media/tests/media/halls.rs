@@ -13,6 +13,11 @@ use crate::pair::ms;
 use crate::sealing::{ALICE, BOB};
 use crate::stage::Stage;
 
+/// Bytes of a picture of the smallest and of the largest layer of [`camera`], and of a key frame as a multiple.
+const TILE: usize = 618;
+const LARGE: usize = 6187;
+const KEY: usize = 4;
+
 #[test]
 fn a_hundred_cost_a_subscriber_what_its_screen_shows() {
     let people: Vec<_> = (1..=100).map(|n| ParticipantId([n; 16])).collect();
@@ -21,26 +26,45 @@ fn a_hundred_cost_a_subscriber_what_its_screen_shows() {
         stage.camera(1000 + n, who, camera());
         stage.microphone(2000 + n, who, if n < 5 { 80 } else { 0 });
     }
-    // Everybody looks at nine others, small, and at the first of them large.
-    for (n, &who) in (0u32..).zip(&people) {
-        let tile = |k: u32| match k {
-            0 => (1000 + (n + 1) % 100, 1280, 720),
-            _ => (1000 + (n + 1 + k) % 100, 320, 180),
-        };
-        let views: Vec<_> = (0..9).map(tile).collect();
+    // Everybody shows the active speaker large, who shows the second, and eight others small.
+    let large = |n: u32| u32::from(n == 0);
+    for (n, &who) in (0..).zip(&people) {
+        let others = (1..100).map(|k| (n + k) % 100).filter(|&k| k != large(n));
+        let tiles = others.take(8).map(|k| (1000 + k, 320, 180));
+        let views: Vec<_> = [(1000 + large(n), 1280, 720)]
+            .into_iter()
+            .chain(tiles)
+            .collect();
         stage.demand(who, &views);
     }
     stage.run(1500);
     let since = stage.at;
     stage.run(500);
-    for (n, &who) in (0u32..).zip(&people) {
+    let active = stage.said.iter().rev().find_map(|(_, one)| match one {
+        Output::Speakers {
+            session: to,
+            tracks,
+        } if *to == session(people[99]) => tracks.first(),
+        _ => None,
+    });
+    assert_eq!(active, Some(&TrackId(2000)), "who is shown large");
+    for (n, &who) in (0..).zip(&people) {
         let all = stage.got.get(&session(who)).into_iter().flatten();
         let new: Vec<_> = all.filter(|one| one.at > since).collect();
         let sounds = new.iter().filter(|one| one.header.track.0 >= 2000);
-        let pictures = new.iter().filter(|one| one.header.track.0 < 2000);
+        let pictures: Vec<_> = new.iter().filter(|one| one.header.track.0 < 2000).collect();
         let heard = if n < 3 { 2 } else { 3 };
         assert_eq!(sounds.count(), heard * 25, "sound at {n}");
-        assert_eq!(pictures.count(), 9 * 15, "pictures at {n}");
+        assert_eq!(pictures.len(), 9 * 15, "pictures at {n}");
+        for one in &pictures {
+            let is_large = one.header.track.0 == 1000 + large(n);
+            let layer = if is_large { 2 } else { 0 };
+            assert_eq!(one.header.layer, layer, "{:?} at {n}", one.header.track);
+        }
+        let bytes: usize = pictures.iter().map(|one| one.size).sum();
+        let picture = LARGE + 8 * TILE;
+        let most = (15 + KEY - 1) * picture;
+        assert!((15 * picture..=most).contains(&bytes), "{bytes} B at {n}");
     }
 }
 
