@@ -16,6 +16,9 @@ pub struct Conditions {
     pub rate_bps: Option<u64>,
     /// How much may wait for the rate; what comes on top is dropped (drop-tail).
     pub queue: Queue,
+    /// A packet that would wait longer than this is marked, or dropped where its sender does not understand marks
+    /// ([`Link::with_marks`](crate::Link::with_marks)); `None`: the queue marks nothing.
+    pub mark_above: Option<Duration>,
     /// Chance (0 to 1) that a packet arrives twice.
     pub duplicate: f64,
     /// Chance (0 to 1) that a packet is held back by [`Self::reorder_by`] while later ones overtake it.
@@ -45,6 +48,7 @@ impl Default for Conditions {
             loss: Loss::None,
             rate_bps: None,
             queue: Queue::Time(Duration::from_millis(200)),
+            mark_above: None,
             duplicate: 0.0,
             reorder: 0.0,
             reorder_by: Duration::from_millis(10),

@@ -50,8 +50,10 @@ pub struct Counters {
     pub lost: u64,
     /// Pieces of a stream that chance would have dropped: late, and delivered all the same.
     pub recovered: u64,
-    /// Dropped because the queue was full.
+    /// Dropped because the queue was full, or longer than [`Conditions::mark_above`] and it could not be marked.
     pub overflowed: u64,
+    /// Marked because the queue was longer than [`Conditions::mark_above`].
+    pub marked: u64,
     /// Dropped by a blackout.
     pub blacked_out: u64,
 }
@@ -67,6 +69,7 @@ impl Counters {
         self.lost += other.lost;
         self.recovered += other.recovered;
         self.overflowed += other.overflowed;
+        self.marked += other.marked;
         self.blacked_out += other.blacked_out;
     }
 }
@@ -120,6 +123,7 @@ pub struct Link<P> {
     duplicate_dice: Random,
     reorder_dice: Random,
     counters: Counters,
+    mark: fn(&mut P) -> bool,
 }
 
 impl<P: Clone> Link<P> {
@@ -146,7 +150,15 @@ impl<P: Clone> Link<P> {
             duplicate_dice: Random::new(seed, 3),
             reorder_dice: Random::new(seed, 4),
             counters: Counters::default(),
+            mark: |_| false,
         }
+    }
+
+    /// With packets that can be marked: `mark` marks one as having met congestion (CE, RFC 3168) where its sender says
+    /// that it understands that, and says whether.
+    #[must_use]
+    pub fn with_marks(self, mark: fn(&mut P) -> bool) -> Self {
+        Self { mark, ..self }
     }
 
     /// Hands a packet of `bytes` to the link. What becomes of it only the other end and the counters tell.
@@ -378,16 +390,26 @@ impl<P: Clone> Link<P> {
         }
     }
 
-    fn enqueue_or_drop(&mut self, now: Duration, packet: Queued<P>) {
+    fn enqueue_or_drop(&mut self, now: Duration, mut packet: Queued<P>) {
+        let waits = self.transmission(self.waiting_bits(now));
         let full = !self.queue.is_empty()
             && match self.conditions.queue {
                 Queue::Bytes(limit) => self.waiting_bits(now).div_ceil(8) + packet.bytes > limit,
-                Queue::Time(limit) => self.transmission(self.waiting_bits(now)) > limit,
+                Queue::Time(limit) => waits > limit,
             };
+        let long = self
+            .conditions
+            .mark_above
+            .is_some_and(|above| waits > above);
         if full || self.held_bytes() + packet.bytes > MOST_HELD_BYTES {
             self.counters.overflowed += 1;
-        } else {
+        } else if !long {
             self.enqueue(now, packet);
+        } else if (self.mark)(&mut packet.payload) {
+            self.counters.marked += 1;
+            self.enqueue(now, packet);
+        } else {
+            self.counters.overflowed += 1;
         }
     }
 
