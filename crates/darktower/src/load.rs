@@ -190,6 +190,11 @@ mod tests {
             "{refused}"
         );
         assert!(read("[state").is_err());
+        let refused = read("[media]\nshards = 1\nloudest = 0").unwrap_err();
+        assert!(
+            refused.starts_with("darktower.toml:3: `media.loudest`"),
+            "nobody would be heard: {refused}"
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What can be set; nothing needs to be.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::time::Duration;
 
+use darktower_media::forwarder;
 use darktower_net::{Certs, Tuning};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +57,8 @@ pub struct Config {
     /// One who sends more for so long is closed.
     #[serde(with = "humantime_serde")]
     pub rate_patience: Duration,
+    /// Microphones of a meeting that are forwarded at once, those of the loudest who talk.
+    pub loudest: NonZeroU8,
 }
 
 impl Default for Config {
@@ -82,6 +86,8 @@ impl Default for Config {
             // 40 Mbit/s: a camera in three layers and a screen in full resolution.
             publish_bytes_per_second: 5_000_000,
             rate_patience: Duration::from_secs(10),
+            // Three can still be told apart by ear.
+            loudest: const { NonZeroU8::new(3).expect("it is three") },
         }
     }
 }
@@ -101,6 +107,13 @@ impl Config {
             ..Tuning::default()
         };
         server
+    }
+
+    /// How each meeting is forwarded.
+    pub(crate) fn forwarding(&self) -> forwarder::Config {
+        let mut config = forwarder::Config::default();
+        config.speakers.loudest = usize::from(self.loudest.get());
+        config
     }
 
     /// How many shards there are.

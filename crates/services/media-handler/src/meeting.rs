@@ -98,11 +98,11 @@ pub(crate) struct Meeting {
 }
 
 impl Meeting {
-    pub(crate) fn new(now: Duration, id: MeetingId) -> Self {
+    pub(crate) fn new(now: Duration, id: MeetingId, config: forwarder::Config) -> Self {
         tracing::debug!(meeting_id = %id, "meeting opened");
         Self {
             id,
-            core: Forwarder::new(forwarder::Config::default()),
+            core: Forwarder::new(config),
             deliveries: Vec::new(),
             present: BTreeSet::new(),
             trunks: BTreeMap::new(),

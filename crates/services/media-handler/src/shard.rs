@@ -422,7 +422,7 @@ impl Shard {
         }
         let there = self.meetings.entry(meeting).or_insert_with(|| {
             self.shared.meetings.fetch_add(1, Ordering::Relaxed);
-            Meeting::new(now, meeting)
+            Meeting::new(now, meeting, self.shared.config.forwarding())
         });
         there.take(now, event, &mut self.reach);
         if !std::mem::replace(&mut there.touched, true) {

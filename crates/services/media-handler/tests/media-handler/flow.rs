@@ -1,15 +1,19 @@
 //! What works.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use darktower_cluster::rpc::{self, media_command::Body, media_event};
-use darktower_media_handler::Direction;
-use darktower_net::ReadError;
+use darktower_media_handler::{Config, Direction};
+use darktower_net::{ReadError, Tuning};
 use darktower_store::{Service, StateStore};
 use darktower_wire::Code;
+use darktower_wire::ids::{ParticipantId, TrackId};
+use darktower_wire::media::Frame;
 use darktower_wire::media_control::{Ping, client_control, server_control};
 use ring::digest::{SHA256, digest};
 
@@ -286,4 +290,55 @@ async fn a_group_that_was_not_read_is_reset_when_the_next_begins() {
     });
     let stale_group = Code::StaleGroup.number();
     assert!(matches!(ended.await, Err(ReadError::Reset(Some(code))) if code == stale_group));
+}
+
+/// A microphone's pace, and half a second of it.
+const PACKET: Duration = Duration::from_millis(20);
+const PACKETS: u64 = 25;
+
+/// Who is heard where Alice and Carol both talk and so many may be.
+async fn heard_where(loudest: u8) -> BTreeSet<TrackId> {
+    let configure = |config: &mut Config| {
+        config.loudest = NonZeroU8::new(loudest).expect("not nobody");
+        // What is taken in first is forwarded first.
+        config.shards = 1;
+    };
+    let stage = Stage::with(configure, Tuning::default()).await;
+    let (mut controller, alice, bob) = stage.meeting().await;
+    let (carol, voice) = (ParticipantId([3; 16]), TrackId(31));
+    controller.say(seat(carol, true)).await;
+    controller.say(track(voice, carol, false)).await;
+    let carol = stage.participant(carol).await;
+    controller.connected().await;
+    // Alice is first. Whoever is given a place is heard a moment later, where there are more who could have it.
+    let say = async |who: &Participant, of, number| {
+        let sent = frame(of, 1, number, 80);
+        who.session.send_datagram(sent.clone()).expect("a datagram");
+        stage.taken_in(&sent).await;
+    };
+    let mut pace = tokio::time::interval(PACKET);
+    for number in 0..PACKETS {
+        pace.tick().await;
+        say(&alice, MICROPHONE, number).await;
+        say(&carol, voice, number).await;
+    }
+    say(&alice, MICROPHONE, PACKETS).await;
+    let last = frame(MICROPHONE, 1, PACKETS, 80);
+    let mut tracks = BTreeSet::new();
+    loop {
+        let got = within("a voice", bob.session.recv_datagram()).await;
+        let got = got.expect("a datagram");
+        let header = Frame::parse(got.clone()).expect("a frame").header;
+        tracks.insert(header.track);
+        if got == last {
+            return tracks;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_are_heard_as_the_configuration_says() {
+    assert_eq!(heard_where(1).await, BTreeSet::from([MICROPHONE]));
+    let both = BTreeSet::from([MICROPHONE, TrackId(31)]);
+    assert_eq!(heard_where(2).await, both);
 }
