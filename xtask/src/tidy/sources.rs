@@ -58,7 +58,7 @@ fn is_generated(path: &str) -> bool {
 pub(super) fn is_test(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     path.starts_with("tests/cluster/")
-        || path.starts_with("web/e2e/")
+        || (path.starts_with("web/e2e/") && !path.starts_with("web/e2e/bench/"))
         || path.contains("/tests/")
         || name == "tests.rs"
         || name.ends_with("_tests.rs")

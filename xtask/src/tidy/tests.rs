@@ -214,6 +214,13 @@ fn tests_neither_skip_nor_sleep() {
         &sources::check(web, "await page.waitForTimeout(5)"),
         "sleep"
     ));
+    // What a bench plays takes its time.
+    let bench = sources::check("web/e2e/bench/x.ts", "await sleep(5)");
+    assert_eq!(bench, []);
+    assert!(says(
+        &sources::check("web/e2e/lib/x.ts", "await sleep(5)"),
+        "sleep"
+    ));
     assert_eq!(
         sources::check("crates/a/src/y.rs", "iter.skip(1); interval.tick()"),
         []

@@ -7,6 +7,8 @@ use crate::conditions::{Conditions, Loss, Queue};
 use crate::random::Random;
 
 #[cfg(test)]
+mod marks_tests;
+#[cfg(test)]
 mod tests;
 
 /// What the link may hold at most, whatever the conditions say, so that a test cannot eat the machine.
