@@ -101,7 +101,9 @@ proptest! {
             }
             reports.push(report(&on));
         }
-        prop_assert!(moves.iter().all(|times| *times <= 2), "{:?}", moves);
+        // Reports are old: where several went to one in the same moment one goes again, and one in thousands of meetings
+        // a third time.
+        prop_assert!(moves.iter().all(|times| *times <= 3), "{:?}", moves);
         let end = report(&on);
         let share = all / u32::from(more + 1);
         // Of the largest meeting one too many may be there.
