@@ -1,15 +1,17 @@
-//! Clocks that are minutes apart, of processes that think so (`faketime`).
+//! Clocks that are minutes apart, of processes that think so (`libfaketime`).
 
 use darktower_cluster_tests::{Place, Process, address, http};
 use darktower_servers::Redis;
 use serde_json::Value;
 
+const LIBRARY: &str = "LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1";
 const ANY: &str = "127.0.0.1:0";
 
 /// A process of this service whose wall clock is apart by `minutes`.
 fn apart(place: &Place, service: &str, redis: &str, minutes: i64) -> Process {
-    let offset = format!("{minutes:+}m");
-    let by = ["faketime", "--exclude-monotonic", "-f", &offset];
+    let offset = format!("FAKETIME={minutes:+}m");
+    // Not by the program of that name, which would be killed in place of its child.
+    let by = ["env", LIBRARY, "FAKETIME_DONT_FAKE_MONOTONIC=1", &offset];
     let settings = [
         ("DARKTOWER_STATE__URL", redis),
         ("DARKTOWER_GLOBAL__HTTP", ANY),
