@@ -187,10 +187,13 @@ fn who_mutes_while_its_track_is_published_anew_is_muted() {
     let before = world.meeting.snapshot();
     world.say(0, Input::Publish(publish(2)));
     world.run(ms(500));
-    // Another owner never heard of it.
+    // Another owner never heard of it, and gives its id to the track of another.
     world.fork(before);
-    world.break_link(0);
     world.break_link(1);
+    world.until(|world| world.phase(1) == Phase::Joined);
+    world.say(1, Input::Publish(publish(2)));
+    world.run(ms(500));
+    world.break_link(0);
     world.until(|world| world.phase(0) == Phase::Joined);
     let muted = true;
     world.say(0, Input::SetMuted { handle: 2, muted });
