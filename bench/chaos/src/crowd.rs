@@ -282,11 +282,12 @@ impl Person {
         Ok(person)
     }
 
-    /// Waits until it is in the meeting and holds its keys.
-    pub(crate) async fn has_joined(&self) -> anyhow::Result<()> {
+    /// Somebody who neither films nor speaks, once they are in the meeting and hold its keys.
+    pub(crate) async fn visit(server: &str, code: &str) -> anyhow::Result<Self> {
+        let visitor = Self::join(server, &Via::default(), code, 0, None).await?;
         let is_in = |state: &State| state.phase == Phase::Joined && state.e2ee.ready;
-        self.client.reach(is_in).await?;
-        Ok(())
+        visitor.client.reach(is_in).await?;
+        Ok(visitor)
     }
 
     pub(crate) async fn leave(self) {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use darktower_client::Via;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -126,12 +125,7 @@ async fn churn(api: String, codes: Vec<String>, time: Duration) -> Vec<anyhow::R
 
 async fn visit(api: String, code: String) -> anyhow::Result<Duration> {
     let began = Instant::now();
-    let joins = async {
-        let person = Person::join(&api, &Via::default(), &code, 0, None).await?;
-        person.has_joined().await?;
-        anyhow::Ok(person)
-    };
-    let person = timeout(WITHIN, joins).await;
+    let person = timeout(WITHIN, Person::visit(&api, &code)).await;
     let person = person.with_context(|| format!("not in within {WITHIN:?}"))??;
     let took = began.elapsed();
     sleep(STAYS).await;

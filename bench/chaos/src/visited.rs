@@ -5,8 +5,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use darktower_client::Via;
-
 use crate::crowd::{Meeting, Person};
 use crate::system::System;
 
@@ -45,7 +43,8 @@ impl Visited {
             let (code, globals) = (meeting.code.clone(), globals.to_owned());
             visits.spawn(async move {
                 for server in globals.iter().cycle() {
-                    if let Ok(Ok(visitor)) = timeout(TRIES_FOR, joined(server, &code)).await {
+                    if let Ok(Ok(visitor)) = timeout(TRIES_FOR, Person::visit(server, &code)).await
+                    {
                         let took = began.elapsed();
                         visitor.leave().await;
                         return Some(took);
@@ -65,10 +64,4 @@ impl Visited {
             meeting.leave().await;
         }
     }
-}
-
-async fn joined(server: &str, code: &str) -> anyhow::Result<Person> {
-    let visitor = Person::join(server, &Via::default(), code, 0, None).await?;
-    visitor.has_joined().await?;
-    Ok(visitor)
 }
