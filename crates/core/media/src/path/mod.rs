@@ -182,6 +182,13 @@ impl Path {
         self.belief.raise(carried.bps().min(HEARSAY_BPS));
     }
 
+    /// The peer of `former` has moved to another network, where this path leads. What was believed before is the start,
+    /// within the same bounds as [hearsay](Self::hear_of): less than what is sent would take pictures away, mostly for
+    /// nothing, and a queue shows soon where it was too much.
+    pub fn follow(&mut self, former: &Self) {
+        self.hear_of(former.estimate());
+    }
+
     /// A packet that is to be acknowledged has left.
     pub fn sent(&mut self, now: Duration, bytes: u64) {
         let now = micros(now);

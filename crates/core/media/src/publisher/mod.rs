@@ -186,7 +186,9 @@ impl Publisher {
         let gap = self.config.key_frame_gap;
         let layers = self.tracks.values().flat_map(|track| &track.layers);
         let asks = layers.filter_map(|layer| layer.ask.deadline(gap));
-        asks.chain(self.uplink.deadline()).min()
+        // Without a connection nothing is heard of the uplink, and nothing is tried.
+        let uplink = self.max_datagram.and_then(|_| self.uplink.deadline());
+        asks.chain(uplink).min()
     }
 
     /// What the uplink is believed to carry.

@@ -482,3 +482,17 @@ fn what_another_path_carried_is_believed_within_bounds() {
     assert_eq!(after(500), Config::default().initial);
     assert_eq!(after(90_000), kbps(5_000));
 }
+
+#[test]
+fn a_peer_that_moves_to_another_network_is_believed_to_take_as_much_there_within_bounds() {
+    let kbps = Bitrate::from_kbps;
+    let after = |believed: u64| {
+        let (config, now) = (Config::default(), ms(0));
+        let (mut former, mut path) = (Path::new(config, now), Path::new(config, now));
+        former.hear_of(kbps(believed));
+        path.follow(&former);
+        path.estimate()
+    };
+    assert_eq!(after(4_000), kbps(4_000));
+    assert_eq!(after(500), Config::default().initial);
+}

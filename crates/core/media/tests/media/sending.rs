@@ -49,6 +49,32 @@ const WANTED: Output = Output::KeyFrame {
 };
 
 #[test]
+fn nothing_is_due_while_there_is_no_connection() {
+    let mut publisher = connected();
+    let wanted = Input::LayersWanted {
+        track: TrackId(1),
+        layers: 1,
+    };
+    publisher.handle(ms(0), wanted);
+    for at in 1..10 {
+        let _sent = send(&mut publisher, at * 33, 1, at == 1);
+        publisher.handle(ms(at * 33 + 20), Input::Feedback(Feedback::default()));
+    }
+    assert!(publisher.deadline().is_some(), "reports are waited for");
+    publisher.handle(ms(400), Input::Disconnected);
+    // Whatever is due once, such as a key frame that is asked for again, is not due for ever.
+    let mut at = ms(400);
+    for _ in 0..10 {
+        let Some(due) = publisher.deadline() else {
+            return;
+        };
+        at = at.max(due);
+        publisher.handle(at, Input::Tick);
+    }
+    panic!("due again and again: {:?} at {at:?}", publisher.deadline());
+}
+
+#[test]
 fn a_group_begins_with_a_key_frame_and_ends_with_the_next() {
     let mut publisher = connected();
     assert_eq!(

@@ -190,6 +190,9 @@ impl Endpoint {
                 if let Some(held) = held(&mut self.slots, handle.0) {
                     held.session.conn.handle_event(event);
                     if let Some(moved) = self.paths.as_ref().and_then(|paths| paths.take()) {
+                        if let Some(former) = &held.session.path {
+                            moved.get().follow(&former.get());
+                        }
                         held.session.path = Some(moved);
                     }
                     touch(&mut self.touched, held, handle.0 as u32);

@@ -1,6 +1,7 @@
 //! What a session bears, and how it ends.
 
 use bytes::Bytes;
+use darktower_media::{Bitrate, path};
 use darktower_net::ClosedBy;
 use darktower_net::wt::{Event, Progress};
 
@@ -131,6 +132,27 @@ fn a_peer_moves_to_another_network() {
             .values()
             .any(|(all, _)| all == b"still here")
     });
+}
+
+#[test]
+fn what_was_believed_of_the_path_is_believed_of_the_next() {
+    let path = Some(path::Config::default());
+    let mut pair = Pair::with(|_| {}, Tuning::default(), path).opened();
+    let estimate = |pair: &mut Pair| {
+        let session = pair.server.session();
+        session.path(|path| path.estimate().bps()).unwrap()
+    };
+    pair.server
+        .session()
+        .path(|path| path.hear_of(Bitrate::from_kbps(4_000)));
+    let before = estimate(&mut pair);
+    pair.client_from = "10.9.9.9:1234".parse().unwrap();
+    let stream = pair.client.session().open_uni(0);
+    let data = Bytes::from_static(b"still me");
+    pair.client.session().write(stream, data);
+    pair.until(|pair| !pair.server.read.is_empty());
+    assert_eq!(pair.server.session().peer(), pair.client_from);
+    assert_eq!(estimate(&mut pair), before);
 }
 
 #[test]
