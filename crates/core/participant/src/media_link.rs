@@ -1,6 +1,8 @@
 //! The connection to the media handler: when to open it, with what, when it
 //! counts as lost. Which handler it is the meeting controller decides.
 
+mod silence;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -16,12 +18,15 @@ use darktower_wire::media_control::{
 use darktower_wire::signal::MediaAssignment;
 use darktower_wire::{Code, Secret};
 
+use self::silence::Silence;
 use crate::access::{Door, hashes};
 use crate::output::StreamId;
 use crate::state::LinkState;
 
 /// Between two pings; the answer also proves that the handler reads.
 const PING_EVERY: Duration = Duration::from_secs(1);
+/// A handler silent for this long is asked sooner: where something flows, something comes each moment.
+const PING_AFTER: Duration = Duration::from_millis(500);
 /// Silence after which another connection is opened beside this one: three pings unanswered. The handler may be gone, or
 /// the network for a while.
 const RACE_AFTER: Duration = Duration::from_secs(3);
@@ -100,6 +105,7 @@ enum Phase {
     Up {
         heard: Duration,
         pinged: Duration,
+        silence: Silence,
         racing: Option<Race>,
         control: Decoder,
     },
@@ -237,6 +243,7 @@ impl MediaLink {
         self.phase = Phase::Up {
             heard: now,
             pinged: now,
+            silence: Silence::default(),
             racing: None,
             control: Decoder::new(MAX_MEDIA_CONTROL),
         };
@@ -311,8 +318,15 @@ impl MediaLink {
 
     /// Something arrived: the connection lives.
     pub(crate) fn heard(&mut self, now: Duration) {
-        if let Phase::Up { heard, racing, .. } = &mut self.phase {
+        if let Phase::Up {
+            heard,
+            silence,
+            racing,
+            ..
+        } = &mut self.phase
+        {
             *heard = now;
+            *silence = Silence::default();
             if racing.take().is_some() {
                 self.effects.push_back(Effect::Keep);
             }
@@ -320,6 +334,19 @@ impl MediaLink {
                 *last = now;
             }
         }
+    }
+
+    /// The controller was heard. Whether it is to be told that this handler is not, though the network works.
+    pub(crate) fn controller_heard(&mut self, now: Duration) -> bool {
+        match &mut self.phase {
+            Phase::Up { silence, .. } => silence.witnessed(now),
+            _ => false,
+        }
+    }
+
+    /// Whether the handler is silent and what the network is like is worth asking the controller.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        matches!(&self.phase, Phase::Up { silence, .. } if silence.is_doubtful())
     }
 
     /// Bytes of the control stream.
@@ -372,9 +399,16 @@ impl MediaLink {
             Phase::Down => None,
             Phase::Waiting { until } => Some(self.not_before(*until)),
             Phase::Connecting { since } => Some(*since + CONNECT_TIMEOUT),
-            Phase::Up { heard, pinged, .. } => {
-                let next = (*pinged + PING_EVERY).min(*heard + DEAD_AFTER);
-                Some(self.race_at().map_or(next, |at| next.min(at)))
+            Phase::Up {
+                heard,
+                pinged,
+                silence,
+                ..
+            } => {
+                let ping = next_ping(*heard, *pinged, silence);
+                let next = ping.min(*heard + DEAD_AFTER);
+                let others = [self.race_at(), silence.doubtful_at()];
+                others.into_iter().flatten().chain([next]).min()
             }
         }
     }
@@ -416,6 +450,7 @@ impl MediaLink {
             Phase::Up {
                 heard,
                 pinged,
+                silence,
                 racing,
                 ..
             } => {
@@ -425,9 +460,11 @@ impl MediaLink {
                 if races {
                     *racing = Some(racing.map_or(Race::Opening(now), |race| race.turn(now)));
                 }
+                silence.look(now);
                 let won = *racing == Some(Race::Won);
-                if now >= *pinged + PING_EVERY {
+                if now >= next_ping(*heard, *pinged, silence) {
                     *pinged = now;
+                    silence.asked(now);
                     let sent_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
                     let ping = message(client_control::Body::Ping(Ping { sent_us }));
                     self.effects.push_back(Effect::WriteControl(ping));
@@ -483,6 +520,14 @@ impl MediaLink {
             url: url.into(),
             certificate_sha256,
         });
+    }
+}
+
+fn next_ping(heard: Duration, pinged: Duration, silence: &Silence) -> Duration {
+    let usual = pinged + PING_EVERY;
+    match silence.is_asked() {
+        true => usual,
+        false => usual.min(heard.max(pinged) + PING_AFTER),
     }
 }
 

@@ -1,10 +1,15 @@
 //! On which handlers a meeting is: what its owner changes about it.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use darktower_wire::ids::{MeetingId, NodeId};
 
-use crate::{Candidate, Room, keep_or_choose};
+use crate::{Candidate, Health, Room, keep_or_choose};
+
+/// A handler of which participants heard nothing is left alone by their meeting for so long, while there are others. Where
+/// there are only such, the one that was left first is tried again.
+const AVOIDED: Duration = Duration::from_secs(60);
 
 /// A meeting as its owner sees it.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +39,19 @@ pub enum Rehoming {
 }
 
 /// What one meeting's owner knows of where it is.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Homes {
     room: Room,
+    /// Handlers that are as good as silent, until when.
+    unheard: BTreeMap<NodeId, Duration>,
 }
 
 impl Homes {
+    /// The participants who are on this handler hear nothing of it, however well it looks from here.
+    pub fn unheard(&mut self, now: Duration, node: NodeId) {
+        self.unheard.insert(node, now + AVOIDED);
+    }
+
     /// What to change now. `candidates` are the handlers with what was placed on them lately, `reported` is one as it
     /// reports itself, and `is_open` says whether the owner uses one for this meeting already. To be asked each second at
     /// least.
@@ -51,9 +63,26 @@ impl Homes {
         reported: impl Fn(NodeId) -> Option<Candidate<'a>>,
         is_open: impl Fn(NodeId) -> bool,
     ) -> Vec<Rehoming> {
+        self.unheard.retain(|_, until| *until > now);
+        let is_other = |it: &&Candidate<'_>| {
+            it.standing() == Health::Sound && !self.unheard.contains_key(&it.id)
+        };
+        let there = |id: &NodeId| candidates.iter().any(|it| it.id == *id);
+        let left = self.unheard.iter().filter(|(id, _)| there(id));
+        let first = left.min_by_key(|(_, until)| **until).map(|(id, _)| *id);
+        let again = first.filter(|_| !candidates.iter().any(|it| is_other(&it)));
+        let as_heard =
+            |it: &Candidate<'a>| match self.unheard.contains_key(&it.id) && again != Some(it.id) {
+                true => Candidate {
+                    health: Health::Silent,
+                    ..it.clone()
+                },
+                false => it.clone(),
+            };
+        let candidates: Vec<_> = candidates.iter().map(as_heard).collect();
         match seating.on {
             [] | [_] => {
-                let best = self.whole(now, seating, candidates, reported, &is_open);
+                let best = self.whole(now, seating, &candidates, reported, &is_open);
                 let stays = best.is_some_and(is_open);
                 (!stays)
                     .then_some(Rehoming::Whole(best))
@@ -62,7 +91,7 @@ impl Homes {
             }
             several => several
                 .iter()
-                .filter_map(|(from, size)| part(seating, candidates, *from, *size, &is_open))
+                .filter_map(|(from, size)| part(seating, &candidates, *from, *size, &is_open))
                 .collect(),
         }
     }

@@ -70,3 +70,55 @@ fn of_several_handlers_only_those_that_are_not_well_are_left() {
     assert_ne!(to, id(2));
     assert_eq!(look(&on, &[], &[1, 2]), []);
 }
+
+#[test]
+fn one_that_participants_do_not_hear_is_left_for_a_while_where_there_is_another() {
+    let here = id(1);
+    let meeting = MeetingId([7; 16]);
+    let seating = Seating {
+        meeting,
+        region: "eu",
+        size: 5,
+        on: &[(here, 5)],
+    };
+    let mut homes = Homes::default();
+    let mut look = |at, candidates: &[Candidate<'static>], unheard| {
+        if unheard {
+            homes.unheard(at, here);
+        }
+        let reported = |id| candidates.iter().find(|it| it.id == id).cloned();
+        homes.look(at, &seating, candidates, reported, |node| node == here)
+    };
+    let well = [node(1, Health::Sound), node(2, Health::Sound)];
+    let alone = [node(1, Health::Sound)];
+    assert_eq!(look(S, &well, false), []);
+    assert_eq!(look(S, &alone, true), [], "there is no other");
+    assert_eq!(look(S, &well, false), [Rehoming::Whole(Some(id(2)))]);
+    // What it was then says nothing of today.
+    assert_eq!(look(61 * S, &well, false), []);
+}
+
+#[test]
+fn where_participants_hear_none_of_them_the_one_that_was_left_first_is_tried_again() {
+    let meeting = MeetingId([7; 16]);
+    let all = [1, 2, 3].map(|n| node(n, Health::Sound));
+    let (mut homes, mut here, mut went) = (Homes::default(), id(1), Vec::new());
+    for at in 1..=6 {
+        homes.unheard(at * S, here);
+        let seating = Seating {
+            meeting,
+            region: "eu",
+            size: 5,
+            on: &[(here, 5)],
+        };
+        let reported = |id| all.iter().find(|it| it.id == id).cloned();
+        let changes = homes.look(at * S, &seating, &all, reported, |node| node == here);
+        let [Rehoming::Whole(Some(there))] = changes[..] else {
+            panic!("{changes:?}");
+        };
+        went.push(here);
+        here = there;
+    }
+    assert_eq!(went[..3], went[3..], "{went:?}");
+    assert!(went[0] != went[1] && went[1] != went[2] && went[0] != went[2]);
+}

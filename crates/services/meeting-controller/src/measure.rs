@@ -55,6 +55,11 @@ pub(crate) fn moved() {
     counter!("darktower_meeting_balanced_total").increment(1);
 }
 
+/// A meeting leaves a handler of which its participants hear nothing.
+pub(crate) fn unheard() {
+    counter!("darktower_meeting_handlers_unheard_total").increment(1);
+}
+
 /// The log could not be written.
 pub(crate) fn unsaved() {
     counter!("darktower_meeting_unsaved_writes_total").increment(1);

@@ -73,7 +73,7 @@ impl Cluster {
             11 => {
                 // The whole network of a person.
                 let person = Place::Person(self.dice(self.persons.len() as u64) as u8);
-                let until = self.a_while(9000);
+                let until = self.a_while(15_000);
                 self.note(format!("{person:?} is offline until {until:?}"));
                 let servers: Vec<_> = self.servers().collect();
                 for server in servers {

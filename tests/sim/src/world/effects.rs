@@ -178,6 +178,7 @@ impl World {
                 }
                 meeting::Output::Persist(_)
                 | meeting::Output::Sync { .. }
+                | meeting::Output::Unheard { .. }
                 | meeting::Output::Over { .. } => {}
             }
         }

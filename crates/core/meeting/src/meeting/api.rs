@@ -194,6 +194,11 @@ pub enum Output {
         /// Which.
         node: NodeId,
     },
+    /// Half of those on this media handler, or more, hear nothing of it: the meeting should leave it.
+    Unheard {
+        /// Which.
+        node: NodeId,
+    },
     /// Send a message.
     Send {
         /// To whom.

@@ -191,6 +191,7 @@ impl Meeting {
     }
 
     fn tell_assigned(&mut self, node: NodeId) {
+        self.unheard.sent(self.now);
         let told = self.sessions.iter();
         let told = told.filter(|(_, entry)| entry.stage != Stage::Opened);
         let told = told.filter(|(_, entry)| self.home_of(entry) == Some(node));

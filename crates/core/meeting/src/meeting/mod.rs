@@ -13,6 +13,7 @@ mod record;
 mod seats;
 mod silence;
 mod tracks;
+mod unheard;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +34,7 @@ use handlers::Handlers;
 use keys::KeyRequests;
 use record::{Change, Entry, Records};
 use silence::Silence;
+use unheard::Unheard;
 
 /// The controller's end of the signalling conversation of one meeting. See
 /// [`Input`] for what it can be told and [`Output`] for what it decides.
@@ -48,6 +50,7 @@ pub struct Meeting {
     /// The session on each taken seat.
     seated: BTreeMap<ParticipantId, SessionId>,
     handlers: Handlers,
+    unheard: Unheard,
     elsewhere: Vec<signal::Controller>,
     keys: KeyRequests,
     /// Nobody has been here since.
@@ -148,6 +151,7 @@ impl Meeting {
             sessions: BTreeMap::new(),
             seated: BTreeMap::new(),
             handlers: Handlers::default(),
+            unheard: Unheard::default(),
             elsewhere: Vec::new(),
             keys: KeyRequests::default(),
             empty_since: Some(now),
@@ -290,6 +294,7 @@ impl Meeting {
             (Asked::KeyAnswer(answer), Stage::Joined) => self.key_answer(from, answer),
             (Asked::KeyGroupInfo(info), Stage::Joined) => self.key_group_info(from, info),
             (Asked::KeyResync(_), Stage::Joined) => self.key_resync(from),
+            (Asked::MediaSilent(_), Stage::Joined) => self.media_silent(from),
         }
     }
 

@@ -121,6 +121,8 @@ pub enum Input {
     },
     /// A message came.
     Message(ServerMessage),
+    /// Nothing comes from the media handler, though the controller answers.
+    MediaSilent,
     /// The deadline passed.
     Tick,
 }

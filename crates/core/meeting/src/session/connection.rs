@@ -60,6 +60,8 @@ pub(super) struct Connection {
     attempts: usize,
     /// How long the present attempt may take.
     patience: Duration,
+    /// Pings come as often as on a suspicious one.
+    is_watched: bool,
     random: u64,
 }
 
@@ -69,6 +71,7 @@ impl Connection {
             stage: Stage::Idle,
             attempts: 0,
             patience: Duration::ZERO,
+            is_watched: false,
             // xorshift stands still at 0.
             random: seed | 1,
         }
@@ -160,6 +163,10 @@ impl Connection {
         }
     }
 
+    pub(super) fn watch(&mut self, closely: bool) {
+        self.is_watched = closely;
+    }
+
     /// Something came by another way at `at`: the network of this end works.
     pub(super) fn path_heard(&mut self, at: Duration) {
         if let Stage::Up(pulse) = &mut self.stage {
@@ -249,7 +256,7 @@ impl Connection {
             Stage::Waiting(at) => Some(at),
             Stage::Connecting(since) => Some(since + self.patience),
             Stage::Up(pulse) => {
-                let ping = pulse.next_ping(config);
+                let ping = pulse.next_ping(self.is_watched, config);
                 let dead = pulse.dead_at(config).into_iter();
                 let others = [pulse.peer_gone_at(config), pulse.race_at(config)];
                 dead.chain(others.into_iter().flatten()).chain([ping]).min()
@@ -316,8 +323,9 @@ impl Pulse {
         gone.into_iter().flatten().any(|at| now >= at)
     }
 
-    fn next_ping(&self, config: &Config) -> Duration {
+    fn next_ping(&self, is_watched: bool, config: &Config) -> Duration {
         match self.unanswered {
+            _ if is_watched => self.pinged + config.ping_suspicious_every,
             None => self.pinged + config.ping_every,
             Some(oldest) => (oldest + config.suspicious_after)
                 .max(self.pinged + config.ping_suspicious_every)

@@ -143,6 +143,11 @@ impl Session {
         self.connection.path_heard(at);
     }
 
+    /// Whether to ask the controller more often whether it is there: what the network is like is in doubt.
+    pub fn watch(&mut self, closely: bool) {
+        self.connection.watch(closely);
+    }
+
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Output> {
         if let Some(output) = self.outputs.pop_front() {
@@ -234,6 +239,11 @@ impl Session {
                 );
             }
             Input::Key(said) => self.key_said(said),
+            Input::MediaSilent => {
+                if self.is_talking() {
+                    self.say(Body::MediaSilent(signal::MediaSilent {}));
+                }
+            }
             Input::Connected
             | Input::Beside
             | Input::Disconnected { .. }

@@ -9,4 +9,5 @@ mod random;
 mod reports;
 mod spread;
 mod token;
+mod unheard;
 mod world;

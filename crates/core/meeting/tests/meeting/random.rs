@@ -226,6 +226,7 @@ fn bodies(bytes: &[u8]) -> Vec<Body> {
             participant_id: bytes,
         }),
         Body::KeyResync(signal::KeyResync {}),
+        Body::MediaSilent(signal::MediaSilent {}),
         Body::Ping(signal::Ping { sent_us: 1 }),
     ]
 }

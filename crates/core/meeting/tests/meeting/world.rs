@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) media: Vec<(NodeId, MediaOrder)>,
     /// Handlers that everything was to be said to.
     pub(crate) synced: Vec<NodeId>,
+    /// Handlers that were to be left because nobody hears them.
+    pub(crate) unheard: Vec<NodeId>,
     pub(crate) over: Option<bool>,
     /// A token opens one session.
     pub(crate) is_strict: bool,
@@ -123,6 +125,7 @@ impl World {
             deltas: Vec::new(),
             media: Vec::new(),
             synced: Vec::new(),
+            unheard: Vec::new(),
             over: None,
             is_strict: false,
             told_away: Vec::new(),
@@ -495,6 +498,7 @@ impl World {
                 meeting::Output::Persist(delta) => self.deltas.push(delta),
                 meeting::Output::Media { to, order } => self.media.push((to, order)),
                 meeting::Output::Sync { node } => self.synced.push(node),
+                meeting::Output::Unheard { node } => self.unheard.push(node),
                 meeting::Output::Send { session, message } => {
                     if let Some(Body::ParticipantChanged(changed)) = &message.body {
                         self.told_away.push(changed.away);

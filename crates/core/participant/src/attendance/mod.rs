@@ -205,6 +205,9 @@ impl Attendance {
                 ..
             } => {
                 self.signalled(now, wall, &bytes);
+                if self.media.controller_heard(now) {
+                    self.tell(now, wall, Told::MediaSilent);
+                }
             }
             // The controller opens no streams; a later version might.
             Input::StreamData {
@@ -270,6 +273,7 @@ impl Attendance {
             session::Link::Suspicious | session::Link::Connecting
         );
         self.media.controller_silent(now, silent);
+        self.session.watch(self.media.is_doubtful());
         self.drain_media(now);
     }
 

@@ -88,6 +88,10 @@ fn said(attendance: &mut Attendance) -> Vec<ClientMessage> {
 }
 
 fn told(attendance: &mut Attendance, reply_to: u64, body: server_message::Body) {
+    told_at(attendance, NOW, reply_to, body);
+}
+
+fn told_at(attendance: &mut Attendance, at: Duration, reply_to: u64, body: server_message::Body) {
     let message = ServerMessage {
         reply_to,
         body: Some(body),
@@ -99,7 +103,7 @@ fn told(attendance: &mut Attendance, reply_to: u64, body: server_message::Body) 
         bytes: darktower_wire::framing::encode(&message),
         fin: false,
     };
-    attendance.handle(NOW, WALL, input);
+    attendance.handle(at, WALL, input);
 }
 
 fn link_up(attendance: &mut Attendance) {
@@ -467,4 +471,89 @@ fn whose_token_is_spent_joins_as_whom_the_api_names_then() {
         ParticipantId([3; 16]).to_string()
     );
     assert!(attendance.state().e2ee.ready);
+}
+
+/// In the meeting, with both links, from `NOW` on.
+fn in_meeting(elsewhere: &Elsewhere) -> Attendance {
+    let mut attendance = elsewhere.enter();
+    attendance.handle(NOW, WALL, Input::Tick);
+    link_up(&mut attendance);
+    click(&mut attendance);
+    let (request, _) = join(&mut attendance);
+    told(
+        &mut attendance,
+        request,
+        server_message::Body::Joined(accepted()),
+    );
+    let up = Input::LinkUp {
+        link: Link::Media,
+        max_datagram: 1200,
+    };
+    attendance.handle(NOW, WALL, up);
+    attendance
+}
+
+/// When it says that it hears nothing of its handler, of which nothing comes; the controller answers pings outside of
+/// `outage`.
+fn says_silent(outage: std::ops::Range<Duration>, until: Duration) -> Vec<Duration> {
+    let elsewhere = Elsewhere::new();
+    let mut attendance = in_meeting(&elsewhere);
+    let (mut now, mut says) = (NOW, Vec::new());
+    while let Some(at) = attendance.deadline().filter(|at| *at <= until) {
+        now = now.max(at);
+        attendance.handle(now, WALL, Input::Tick);
+        for message in said(&mut attendance) {
+            match message.body {
+                Some(client_message::Body::MediaSilent(_)) => says.push(now),
+                Some(client_message::Body::Ping(ping)) if !outage.contains(&now) => {
+                    let pong = signal::Pong {
+                        sent_us: ping.sent_us,
+                    };
+                    told_at(&mut attendance, now, 0, server_message::Body::Pong(pong));
+                    let answered = said(&mut attendance).into_iter();
+                    let silent = answered.filter(|message| {
+                        matches!(message.body, Some(client_message::Body::MediaSilent(_)))
+                    });
+                    says.extend(silent.map(|_| now));
+                }
+                _ => {}
+            }
+        }
+    }
+    says
+}
+
+#[test]
+fn a_handler_that_is_silent_while_the_controller_answers_is_told_of_soon_and_once() {
+    let never = Duration::ZERO..Duration::ZERO;
+    let says = says_silent(never, NOW + Duration::from_secs(8));
+    let [at] = says[..] else { panic!("{says:?}") };
+    assert!(at - NOW < Duration::from_millis(1800), "{:?}", at - NOW);
+}
+
+#[test]
+fn a_handler_that_is_as_silent_as_the_controller_is_not_told_of() {
+    let until = NOW + Duration::from_secs(5);
+    assert_eq!(says_silent(NOW..until, until), []);
+    // It has a moment more when the controller is back.
+    let says = says_silent(NOW..until, until + Duration::from_secs(2));
+    let [at] = says[..] else { panic!("{says:?}") };
+    assert!(at >= until + Duration::from_millis(700), "{:?}", at - until);
+}
+
+#[test]
+fn a_long_outage_is_waited_for_and_not_asked_about_all_the_time() {
+    let elsewhere = Elsewhere::new();
+    let mut attendance = in_meeting(&elsewhere);
+    let (mut now, mut ticks) = (NOW, 0);
+    while let Some(at) = attendance
+        .deadline()
+        .filter(|at| *at <= NOW + Duration::from_secs(20))
+    {
+        now = now.max(at);
+        attendance.handle(now, WALL, Input::Tick);
+        outputs(&mut attendance);
+        ticks += 1;
+        assert!(ticks < 1000, "due again and again at {at:?}");
+    }
 }

@@ -13,7 +13,7 @@ pub struct ClientMessage {
     pub traceparent: ::prost::alloc::string::String,
     #[prost(
         oneof = "client_message::Body",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
     )]
     pub body: ::core::option::Option<client_message::Body>,
 }
@@ -51,6 +51,8 @@ pub mod client_message {
         EndMeeting(super::EndMeeting),
         #[prost(message, tag = "24")]
         KeyResync(super::KeyResync),
+        #[prost(message, tag = "25")]
+        MediaSilent(super::MediaSilent),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -483,6 +485,10 @@ pub struct KeyGroupInfo {
 /// This end cannot follow the group: it asks for the state to join again with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyResync {}
+/// Nothing has come from the media handler for a while, though this controller
+/// answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MediaSilent {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Done {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -196,7 +196,7 @@ plain_envelopes! {
         Hello "hello" Join "join" Resume "resume" Leave "leave" Publish "publish" Unpublish "unpublish"
         SetMuted "set_muted" Subscribe "subscribe" KeyCommit "key_commit" KeyAnswer "key_answer"
         KeyGroupInfo "key_group_info" Ping "ping" RemoveParticipant "remove_participant"
-        EndMeeting "end_meeting" KeyResync "key_resync"
+        EndMeeting "end_meeting" KeyResync "key_resync" MediaSilent "media_silent"
     }
     signal::ServerMessage, server_message { reply_to, must_understand, sequence } {
         Lobby "lobby" Joined "joined" Done "done" Refused "refused" Published "published"
@@ -258,6 +258,7 @@ plain_messages! {
     signal::KeyWanted { remove, group_info }
     signal::KeyGroupInfo { epoch, group_info }
     signal::KeyResync {}
+    signal::MediaSilent {}
     signal::Done {}
     signal::Refused { code, detail }
     signal::Ping { sent_us }

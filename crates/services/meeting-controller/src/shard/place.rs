@@ -13,7 +13,7 @@ use darktower_wire::ids::NodeId;
 use darktower_wire::signal;
 
 use super::Shard;
-use crate::elsewhere;
+use crate::{elsewhere, measure};
 
 impl Shard {
     /// Keeps everybody on a handler that is there and has room.
@@ -48,6 +48,15 @@ impl Shard {
             }
         }
         self.look_for_spare(nodes, &candidates);
+    }
+
+    /// Participants hear nothing of a handler that looks well from here.
+    pub(super) fn leave_unheard(&mut self, node: NodeId) {
+        tracing::warn!(handler = %node, "participants hear nothing of the media handler: their meeting leaves it");
+        measure::unheard();
+        self.homes.unheard(self.shared.now(), node);
+        let nodes = self.shared.nodes.borrow().clone();
+        self.place(&nodes);
     }
 
     fn place_whole(&mut self, nodes: &[Node], to: Option<NodeId>, size: u32) {
