@@ -58,7 +58,8 @@ pub struct Registration {
     nodes: watch::Receiver<Arc<Vec<Node>>>,
     wall: Wall,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    /// Whether the id was this node's to the last.
+    task: JoinHandle<bool>,
 }
 
 impl fmt::Debug for Registration {
@@ -94,6 +95,7 @@ impl Registration {
             seen,
             timing,
             is_failing: false,
+            is_taken: false,
             view,
             oddities: Oddities::default(),
             origin: Instant::now(),
@@ -139,12 +141,14 @@ impl Registration {
         self.nodes.clone()
     }
 
-    /// Takes this node out of the registry.
+    /// Takes this node out of the registry; not another that has taken its id.
     pub async fn stop(mut self) {
         self.stop.cancel();
         // The upkeep must not put the node back after it was removed.
-        if let Err(error) = (&mut self.task).await {
-            tracing::error!(%error, "the registration's upkeep failed");
+        match (&mut self.task).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::error!(%error, "the registration's upkeep failed"),
         }
         if let Err(error) = self.store.remove_node(self.id).await {
             tracing::info!(%error, "the node could not be taken out of the registry; it will expire");
@@ -175,6 +179,7 @@ struct Upkeep {
     seen: watch::Sender<Arc<Vec<Node>>>,
     timing: Timing,
     is_failing: bool,
+    is_taken: bool,
     view: View<Node>,
     oddities: Oddities,
     /// Of the view's time.
@@ -186,7 +191,8 @@ struct Upkeep {
 }
 
 impl Upkeep {
-    async fn run(mut self, stop: CancellationToken) {
+    /// Until it is stopped; whether the id was this node's to the last.
+    async fn run(mut self, stop: CancellationToken) -> bool {
         let mut tick = tokio::time::interval(self.timing.every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut wakes = None;
@@ -195,11 +201,11 @@ impl Upkeep {
                 wakes = self.store.subscribe(Topic::Nodes).await.ok();
             }
             let look_only = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return !self.is_taken,
                 _ = tick.tick() => false,
                 changed = self.own.changed() => match changed {
                     Ok(()) => false,
-                    Err(_) => return,
+                    Err(_) => return !self.is_taken,
                 },
                 woken = next(&mut wakes) => {
                     if woken.is_none() {
@@ -284,6 +290,10 @@ impl Upkeep {
         if done.is_err() {
             self.doubt();
         }
+        self.is_taken = match &done {
+            Ok(()) => false,
+            Err(error) => self.is_taken || matches!(error, Error::Taken(_)),
+        };
         match done {
             Err(Error::Taken(_)) if !self.is_failing => {
                 let node_id = self.own.borrow().id;

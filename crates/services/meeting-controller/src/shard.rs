@@ -294,6 +294,7 @@ impl Shard {
                 _ if self.tenure.is_lost() => {}
                 Output::Media { to, order } => self.tell_handler(to, order).await,
                 Output::Sync { node } => self.use_handler(node).await,
+                Output::Unheard { node } => self.leave_unheard(node),
                 Output::Send { session, message } => self.send(session, message),
                 Output::Close { session, code } => self.close(session, code),
                 Output::Over { ended } => {
@@ -416,6 +417,7 @@ impl Shard {
                 Output::Persist(_)
                 | Output::Media { .. }
                 | Output::Sync { .. }
+                | Output::Unheard { .. }
                 | Output::Over { .. } => {}
             }
         }
@@ -436,7 +438,22 @@ impl Shard {
         }
     }
 
+    /// Whoever opens the meeting next finds everything in its log, also where the store has forgotten something since the
+    /// last renewal: one more finds out.
+    async fn leave_it_whole(&mut self) {
+        self.renew().await;
+        if self.tenure.is_unsaved() && !self.tenure.is_lost() {
+            self.save().await;
+        }
+    }
+
     async fn wind_up(mut self) {
+        if matches!(
+            self.over,
+            Some(Over::Ended | Over::Drained | Over::Moved) | None
+        ) {
+            self.leave_it_whole().await;
+        }
         let over = self.over.unwrap_or(Over::Drained);
         for link in self.handlers.values() {
             link.leave(self.id);
@@ -460,16 +477,9 @@ impl Shard {
                 self.send_away(Vec::new(), Code::Unavailable);
             }
             Over::Ended => {
-                if self.tenure.is_unsaved() {
-                    self.save().await;
-                }
                 directory.release(self.id, self.tenure.fence()).await;
             }
             Over::Drained | Over::Moved => {
-                // Whoever comes to the next controller finds everything there.
-                if self.tenure.is_unsaved() {
-                    self.save().await;
-                }
                 directory.release(self.id, self.tenure.fence()).await;
                 let to = self.others(&shared.nodes.borrow().clone(), true);
                 self.send_away(to, Code::Draining);

@@ -82,6 +82,8 @@ pub(super) struct Shard {
     shown: BTreeMap<Conn, ParticipantId>,
     plant: Plant,
     written: u64,
+    /// It has asked once more what the store knows, before it goes.
+    has_asked: bool,
     /// The whole of it is to be written, once what was decided before is done: changes that are in a snapshot are not to
     /// come after it.
     saves: bool,
@@ -106,6 +108,7 @@ impl Shard {
             shown: BTreeMap::new(),
             plant,
             written: 0,
+            has_asked: false,
             saves: false,
         }
     }
@@ -136,8 +139,7 @@ impl Shard {
                 self.event(now, event, out);
             } else if now >= self.renew_at {
                 self.renew_at = now + LEASE_TTL / 3;
-                let (node, ttl) = (self.node_of_wishes(), LEASE_TTL);
-                self.ask(Await::Renew, Ask::Acquire(self.id, node, ttl));
+                self.renew();
                 self.wishes.push_back(Wish::Look);
             } else if self.meeting.deadline().is_some_and(|at| at <= now) {
                 self.meeting.handle(now, Input::Tick);
@@ -153,8 +155,9 @@ impl Shard {
         is_at_rest.then_some(self.written)
     }
 
-    fn node_of_wishes(&self) -> NodeId {
-        self.tenure.node()
+    fn renew(&mut self) {
+        let (node, ttl) = (self.tenure.node(), LEASE_TTL);
+        self.ask(Await::Renew, Ask::Acquire(self.id, node, ttl));
     }
 
     fn ask(&mut self, waits: Await, ask: Ask) {
@@ -258,6 +261,10 @@ impl Shard {
             _ if self.tenure.is_lost() => {}
             Output::Media { to, order } => self.wishes.push_back(Wish::Order(to, order)),
             Output::Sync { node } => self.wishes.push_back(Wish::Sync(Some(node))),
+            Output::Unheard { node } => {
+                self.homes.unheard(now, node);
+                self.wishes.push_back(Wish::Look);
+            }
             Output::Send { session, message } => {
                 let conn = session.0;
                 match &message.body {
@@ -329,6 +336,10 @@ impl Shard {
             Some(Over::Empty) => {
                 let ask = Ask::Forget(self.id, self.tenure.fence());
                 self.ask(Await::Forget, ask);
+            }
+            Some(Over::Ended | Over::Drained | Over::Moved) if !self.has_asked => {
+                self.has_asked = true;
+                self.renew();
             }
             Some(Over::Ended | Over::Drained | Over::Moved) => match self.tenure.is_unsaved() {
                 true => self.save(Await::LastSave),
@@ -452,6 +463,7 @@ impl Shard {
                 Output::Persist(_)
                 | Output::Media { .. }
                 | Output::Sync { .. }
+                | Output::Unheard { .. }
                 | Output::Over { .. } => {}
             }
         }

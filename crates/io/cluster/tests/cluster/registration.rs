@@ -128,6 +128,34 @@ async fn a_node_with_a_taken_id_is_refused_and_harms_nobody() {
     drop(first);
 }
 
+/// One was silent for so long that it was forgotten; a copy of it came meanwhile.
+#[tokio::test]
+async fn a_node_that_lost_its_id_leaves_who_has_it_where_it_is() {
+    let store: Arc<dyn StateStore> = Arc::new(MemoryState::new());
+    let timing = Timing {
+        every: Duration::from_secs(60),
+        ttl: Duration::from_secs(120),
+    };
+    let (log, _guard) = log();
+    let silent = Registration::start(store.clone(), node(1, Service::Meeting), timing);
+    let silent = silent.await.unwrap();
+    store.remove_node(silent.id()).await.unwrap();
+    let mut copy = node(1, Service::Media);
+    copy.grpc_url = "http://127.0.0.1:9".to_owned();
+    let copied = Registration::start(store.clone(), copy.clone(), timing).await;
+    let copied = copied.unwrap();
+    silent.update(|node| node.load = 7);
+    eventually("it knows that its id is another's", async || {
+        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        log.contains("another node took this node's id")
+    })
+    .await;
+    silent.stop().await;
+    assert_eq!(store.list_nodes(None).await.unwrap(), [copy]);
+    copied.stop().await;
+    assert_eq!(store.list_nodes(None).await.unwrap(), []);
+}
+
 /// A registry that comes back empty is no sign that everybody has gone.
 #[tokio::test]
 async fn a_registry_that_forgot_everybody_is_not_believed_at_once() {

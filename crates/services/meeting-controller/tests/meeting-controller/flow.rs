@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use darktower_cluster::grpc::code_of;
 use darktower_meeting::Meeting;
-use darktower_store::{StateStore as _, Written};
+use darktower_store::{MeetingLog, StateStore as _, Written};
 use darktower_wire::Code;
 use darktower_wire::ids::{NodeId, ParticipantId};
 use darktower_wire::signal::{self, client_message::Body as Ask, server_message::Body};
@@ -153,25 +153,39 @@ async fn another_controller_takes_the_meeting_over() {
     second.stop(Duration::ZERO).await;
 }
 
-/// As by a failover of the store that was over between two renewals: lease and fence are what they were.
+/// As by a failover of the store: lease and fence are what they were, and the log is as it was before somebody joined.
+/// The number that it ends with.
+async fn forget_what_came_after(stage: &Stage, before: &MeetingLog) -> u64 {
+    let state = &stage.state;
+    let fence = state.read_lease(MEETING).await.expect("the store").fence;
+    let forgotten = state.forget_meeting(MEETING, fence).await;
+    assert_eq!(forgotten.expect("the store"), Written::Yes);
+    let (number, snapshot) = (before.number, before.snapshot.clone());
+    let written = state.write_snapshot(MEETING, fence, number, snapshot).await;
+    // A renewal may have come between: the log is whole then.
+    assert_ne!(written.expect("the store"), Written::Fenced);
+    number
+}
+
+fn has_seat(log: &MeetingLog, joined: &signal::Joined) -> bool {
+    let config = darktower_meeting::meeting::Config::default();
+    let deltas = log.deltas.iter().map(|delta| &delta[..]);
+    let restored = Meeting::restore(config, &log.snapshot, deltas, Duration::ZERO, 0);
+    let id = ParticipantId::from_slice(&joined.participant_id).expect("an id");
+    restored.expect("a meeting").has_seat(id)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_store_has_forgotten_is_written_anew_though_nothing_failed() {
     let stage = Stage::new().await;
     stage.describe().await.expect("a description");
     let before = stage.state.load_meeting(MEETING).await.expect("the store");
     let (_alice, joined) = stage.joined(ALICE, Role::Guest).await;
-    let state = &stage.state;
-    let fence = state.read_lease(MEETING).await.expect("the store").fence;
-    let forgotten = state.forget_meeting(MEETING, fence).await;
-    assert_eq!(forgotten.expect("the store"), Written::Yes);
-    let (number, snapshot) = (before.number, before.snapshot);
-    let written = state.write_snapshot(MEETING, fence, number, snapshot).await;
-    // A renewal may have come between: the log is whole then.
-    assert_ne!(written.expect("the store"), Written::Fenced);
+    let number = forget_what_came_after(&stage, &before).await;
     let lost = Instant::now();
     let log = within("the log is written anew", async {
         loop {
-            let log = state.load_meeting(MEETING).await.expect("the store");
+            let log = stage.state.load_meeting(MEETING).await.expect("the store");
             if log.number > number {
                 return log;
             }
@@ -180,11 +194,27 @@ async fn what_the_store_has_forgotten_is_written_anew_though_nothing_failed() {
     })
     .await;
     assert!(lost.elapsed() < Duration::from_secs(5));
-    let config = darktower_meeting::meeting::Config::default();
-    let deltas = log.deltas.iter().map(|delta| &delta[..]);
-    let restored = Meeting::restore(config, &log.snapshot, deltas, Duration::ZERO, 0);
-    let id = ParticipantId::from_slice(&joined.participant_id).expect("an id");
-    assert!(restored.expect("a meeting").has_seat(id));
+    assert!(has_seat(&log, &joined));
+}
+
+/// Its next renewal would be far away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_goes_writes_anew_what_the_store_has_forgotten() {
+    let stage = Stage::with(|config| config.lease_ttl = Duration::from_secs(600)).await;
+    stage.describe().await.expect("a description");
+    let before = stage.state.load_meeting(MEETING).await.expect("the store");
+    let (_alice, joined) = stage.joined(ALICE, Role::Guest).await;
+    forget_what_came_after(&stage, &before).await;
+    let log = stage.state.load_meeting(MEETING).await.expect("the store");
+    assert!(!has_seat(&log, &joined));
+    let Stage {
+        controller, state, ..
+    } = stage;
+    controller.stop(Duration::ZERO).await;
+    let lease = state.read_lease(MEETING).await.expect("the store");
+    assert_eq!(lease.owner, None);
+    let log = state.load_meeting(MEETING).await.expect("the store");
+    assert!(has_seat(&log, &joined));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
