@@ -65,6 +65,13 @@ pub(crate) async fn open(
         Named::Postgres(options) => {
             let opened = PostgresDatabase::open(&options).await;
             let opened = opened.map_err(|why| Refusal::of_database(&settings.url, &why))?;
+            if let Err(why) = PostgresDatabase::look_at_replica(&options).await {
+                let refusal = Refusal::of_replica(&settings.replica_url, &why);
+                if refusal.is_by_setting() {
+                    return Err(refusal.into());
+                }
+                tracing::warn!("the primary is asked until the replica answers: {refusal}");
+            }
             Ok(Arc::new(opened))
         }
     }

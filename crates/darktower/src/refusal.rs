@@ -64,6 +64,15 @@ impl Refusal {
 
     /// The database at `url` is of no use.
     pub(crate) fn of_database(url: &str, why: &Unusable) -> Self {
+        Self::of_postgres("database.url", url, why)
+    }
+
+    /// The database's replica at `url` is of no use.
+    pub(crate) fn of_replica(url: &str, why: &Unusable) -> Self {
+        Self::of_postgres("database.replica_url", url, why)
+    }
+
+    fn of_postgres(setting: &str, url: &str, why: &Unusable) -> Self {
         let advice = match why {
             Unusable::Password(_) => {
                 "the user stands in the URL; write the password into a file and name that in \
@@ -85,7 +94,7 @@ impl Refusal {
             Unusable::Unfit(says) if says.contains("`pooler`") => "set `database.pooler = true`",
             Unusable::Url(_) | Unusable::Unfit(_) | Unusable::Schema(_) => "",
         };
-        Self::of("database.url", url, why, advice)
+        Self::of(setting, url, why, advice)
     }
 
     fn of(setting: &str, url: &str, why: &Unusable, advice: &str) -> Self {

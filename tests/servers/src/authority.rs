@@ -32,7 +32,7 @@ impl Authority {
     }
 
     /// Writes a certificate for loopback and its key into `directory`: chain, key, authority.
-    pub(crate) fn issue(&self, directory: &Path) -> [PathBuf; 3] {
+    pub fn issue(&self, directory: &Path) -> [PathBuf; 3] {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let params = CertificateParams::new(names).expect("names");
         let key = KeyPair::generate().expect("a key");

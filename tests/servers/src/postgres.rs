@@ -73,6 +73,27 @@ impl Postgres {
         postgres
     }
 
+    /// One that follows this one and answers what is only read.
+    pub fn standby(&self) -> Self {
+        let directory = directory();
+        let place = directory.path();
+        give(place, USER);
+        let mut copy = command("pg_basebackup", Some(USER), "KILL");
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .args(["--dbname", &self.url("postgres"), "--pgdata"])
+            .arg(place.join("data"));
+        run(copy);
+        let mut standby = Self {
+            directory,
+            port: Port::take(),
+            more: Vec::new(),
+            process: None,
+            made: AtomicU32::new(0),
+        };
+        standby.start_again();
+        standby
+    }
+
     /// Starts it after it was killed, on the same port, with what it had acknowledged.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs");
@@ -90,7 +111,8 @@ impl Postgres {
             server.args(["-c", setting]);
         }
         let log = self.directory.path().join("log");
-        let ready = "ready to accept connections";
+        // A standby says "read-only connections".
+        let ready = "ready to accept ";
         self.process = Some(Process::start(server, &log, ready, Signal::QUIT));
     }
 

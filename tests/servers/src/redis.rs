@@ -1,5 +1,6 @@
 //! One Redis.
 
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -25,6 +26,48 @@ pub struct Redis {
     arguments: Vec<String>,
     process: Option<Process>,
     scheme: &'static str,
+    /// What `redis-cli` is told to be let in.
+    client: Vec<String>,
+}
+
+/// What the server itself and `redis-cli` are told so that they ask for what `with` says, on this port.
+pub(crate) struct Door {
+    pub(crate) server: Vec<String>,
+    pub(crate) client: Vec<String>,
+    pub(crate) scheme: &'static str,
+}
+
+impl Door {
+    /// Certificates are written into `directory`.
+    pub(crate) fn at(port: &Port, with: With<'_>, directory: &Path) -> Self {
+        let (mut server, mut client) = (Vec::new(), Vec::new());
+        let mut say = |name: &str, value: String| server.extend([format!("--{name}"), value]);
+        let number = port.number().to_string();
+        match with.authority {
+            None => say("port", number),
+            Some(authority) => {
+                let [chain, key, root] = authority.issue(directory);
+                let root = root.display().to_string();
+                client.extend(["--tls", "--cacert", &root].map(str::to_owned));
+                say("port", "0".to_owned());
+                say("tls-port", number);
+                say("tls-cert-file", chain.display().to_string());
+                say("tls-key-file", key.display().to_string());
+                say("tls-ca-cert-file", root);
+                say("tls-auth-clients", "no".to_owned());
+            }
+        }
+        if let Some(password) = with.password {
+            say("requirepass", password.to_owned());
+            client.extend(["--no-auth-warning", "-a", password].map(str::to_owned));
+        }
+        let scheme = with.authority.map_or("redis", |_| "rediss");
+        Self {
+            server,
+            client,
+            scheme,
+        }
+    }
 }
 
 const READY: &str = "Ready to accept connections";
@@ -39,34 +82,21 @@ impl Redis {
     pub fn start_with(with: With<'_>) -> Self {
         let directory = TempDir::new().expect("a directory");
         let port = Port::take();
-        let mut arguments = Vec::new();
-        let mut say = |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
-        let number = port.number().to_string();
-        match with.authority {
-            None => say("port", number),
-            Some(authority) => {
-                let [chain, key, root] = authority.issue(directory.path());
-                say("port", "0".to_owned());
-                say("tls-port", number);
-                say("tls-cert-file", chain.display().to_string());
-                say("tls-key-file", key.display().to_string());
-                say("tls-ca-cert-file", root.display().to_string());
-                say("tls-auth-clients", "no".to_owned());
-            }
-        }
-        if let Some(password) = with.password {
-            say("requirepass", password.to_owned());
-        }
-        Self::start_as(directory, port, arguments, with.authority.is_some())
+        let door = Door::at(&port, with, directory.path());
+        Self::start_as(directory, port, door, &[])
     }
 
     /// One with these arguments besides the usual.
     pub(crate) fn start_as(
         directory: TempDir,
         port: Port,
-        mut arguments: Vec<String>,
-        has_tls: bool,
+        door: Door,
+        more: &[(&str, String)],
     ) -> Self {
+        let mut arguments = door.server;
+        for (name, value) in more {
+            arguments.extend([format!("--{name}"), value.clone()]);
+        }
         let place = directory.path().display().to_string();
         let usual = ["--bind", "127.0.0.1", "--dir", &place, "--save", ""];
         arguments.extend(usual.map(str::to_owned));
@@ -75,7 +105,8 @@ impl Redis {
             port,
             arguments,
             process: None,
-            scheme: if has_tls { "rediss" } else { "redis" },
+            scheme: door.scheme,
+            client: door.client,
         };
         redis.start_again();
         redis
@@ -100,6 +131,11 @@ impl Redis {
         format!("{}://127.0.0.1:{}", self.scheme, self.port())
     }
 
+    /// Of its URL.
+    pub(crate) fn scheme(&self) -> &'static str {
+        self.scheme
+    }
+
     /// Ends it without a word.
     pub fn kill(&mut self) {
         self.process.take().expect("it runs").end(Signal::KILL);
@@ -120,10 +156,11 @@ impl Redis {
         self.process.is_some()
     }
 
-    /// What it answers to a command; only where it asks for neither password nor TLS.
+    /// What it answers to a command.
     pub fn ask(&self, words: &[&str]) -> String {
         let mut client = Command::new("redis-cli");
-        client.args(["-p", &self.port().to_string()]).args(words);
+        client.args(["-p", &self.port().to_string()]);
+        client.args(&self.client).args(words);
         run(client)
     }
 }

@@ -3,7 +3,8 @@
 use tempfile::TempDir;
 
 use crate::process::eventually;
-use crate::{Port, Redis};
+use crate::redis::Door;
+use crate::{Port, Redis, With};
 
 /// What a node that is silent is thought dead after: see the failover row of the facts we measured.
 const NODE_TIMEOUT_MS: &str = "2000";
@@ -26,8 +27,13 @@ fn name(node: usize) -> String {
 }
 
 impl RedisCluster {
-    /// Starts it and waits until it takes writes and every replica follows.
+    /// One that asks for nothing: starts it and waits until it takes writes and every replica follows.
     pub fn start(replicas: usize) -> Self {
+        Self::start_with(replicas, With::default())
+    }
+
+    /// The same with one that asks for what `with` says, among its nodes too.
+    pub fn start_with(replicas: usize, with: With<'_>) -> Self {
         let count = MASTERS * (1 + replicas);
         let ports: Vec<Port> = (0..count).map(|_| Port::take()).collect();
         let bus: Vec<Port> = (0..count).map(|_| Port::take()).collect();
@@ -59,8 +65,7 @@ impl RedisCluster {
             let directory = TempDir::new().expect("a directory");
             let file = directory.path().join("nodes.conf");
             std::fs::write(file, &told[node]).expect("a file");
-            let arguments = [
-                ("port", port.number().to_string()),
+            let mut more = vec![
                 ("cluster-port", bus[node].number().to_string()),
                 ("cluster-enabled", "yes".to_owned()),
                 ("cluster-config-file", "nodes.conf".to_owned()),
@@ -68,8 +73,15 @@ impl RedisCluster {
                 ("cluster-require-full-coverage", "no".to_owned()),
                 ("repl-diskless-sync-delay", "0".to_owned()),
             ];
-            let arguments = arguments.map(|(name, value)| [format!("--{name}"), value]);
-            Redis::start_as(directory, port, arguments.concat(), false)
+            if let Some(password) = with.password {
+                more.push(("masterauth", password.to_owned()));
+            }
+            if with.authority.is_some() {
+                let names = ["tls-cluster", "tls-replication"];
+                more.extend(names.map(|name| (name, "yes".to_owned())));
+            }
+            let door = Door::at(&port, with, directory.path());
+            Redis::start_as(directory, port, door, &more)
         });
         let cluster = Self {
             nodes: nodes.collect(),
@@ -95,13 +107,15 @@ impl RedisCluster {
         }
     }
 
-    /// Where it is: all its nodes.
+    /// Where it is: all its nodes, without a password.
     pub fn url(&self) -> String {
         let places = self
             .nodes
             .iter()
             .map(|node| format!("127.0.0.1:{}", node.port()));
-        format!("redis-cluster://{}", places.collect::<Vec<_>>().join(","))
+        let scheme = self.nodes.first().map_or("redis", Redis::scheme);
+        let places: Vec<_> = places.collect();
+        format!("{scheme}-cluster://{}", places.join(","))
     }
 
     /// A node; the masters of the beginning are 0, 1 and 2.

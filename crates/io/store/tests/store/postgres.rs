@@ -349,6 +349,38 @@ async fn a_connection_to_who_is_primary_no_more_is_let_go() {
     .await;
 }
 
+/// A standby as PostgreSQL makes one: it refuses to write, and is behind for moments.
+#[tokio::test]
+async fn what_is_written_is_found_at_once_with_a_standby_that_follows() {
+    let primary = Postgres::start();
+    let name = primary.database();
+    let url = primary.url(&name);
+    open(&options(url.clone())).await;
+    let standby = primary.standby();
+    let options = PostgresOptions {
+        replica_url: Some(Secret(standby.url(&name))),
+        ..options(url)
+    };
+    PostgresDatabase::look_at_replica(&options).await.unwrap();
+    let store = PostgresDatabase::open(&options).await.unwrap();
+    for n in 1..=20 {
+        store.create_meeting(&meeting(n)).await.unwrap();
+        let found = store.meeting(meeting(n).id).await.unwrap();
+        assert_eq!(found, Some(meeting(n)));
+    }
+    let follows = "SELECT count(*) FROM meetings";
+    eventually("the standby has them, too", async || {
+        standby.ask(&name, follows) == "20\n"
+    })
+    .await;
+    // Who is asked is seen where the primary is gone.
+    drop(primary);
+    let found = store.meeting(meeting(20).id).await.unwrap();
+    assert_eq!(found, Some(meeting(20)));
+    let refused = store.create_meeting(&meeting(21)).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_replica_is_asked_first_and_missed_by_nobody() {
     let mut replica = Postgres::start();

@@ -1,6 +1,6 @@
 //! One Redis, and a cluster of them.
 
-use darktower_servers::{Redis, RedisCluster};
+use darktower_servers::{Authority, Redis, RedisCluster, With};
 use darktower_store::{RedisOptions, RedisState};
 use darktower_wire::Secret;
 
@@ -61,6 +61,40 @@ mod cluster {
     }
 
     darktower_store::state_conformance_in_turn!(a_cluster_does_it_all, start, make);
+}
+
+/// As operators run one: every connection is encrypted, and asks for a password.
+mod cluster_with_tls_and_a_password {
+    use super::*;
+
+    const PASSWORD: &str = "of-the-test";
+
+    struct Guarded {
+        cluster: RedisCluster,
+        authority: Authority,
+    }
+
+    async fn start() -> Guarded {
+        let authority = Authority::new();
+        let with = With {
+            password: Some(PASSWORD),
+            authority: Some(&authority),
+        };
+        let cluster = RedisCluster::start_with(0, with);
+        Guarded { cluster, authority }
+    }
+
+    async fn make(guarded: &Guarded, namespace: &str) -> RedisState {
+        let options = RedisOptions {
+            namespace: namespace.to_owned(),
+            password: Some(Secret(PASSWORD.to_owned())),
+            authorities: Some(guarded.authority.pem().into_bytes()),
+            ..options(guarded.cluster.url())
+        };
+        RedisState::open(&options).await.unwrap()
+    }
+
+    darktower_store::state_conformance_in_turn!(a_guarded_cluster_does_it_all, start, make);
 }
 
 mod cluster_together {

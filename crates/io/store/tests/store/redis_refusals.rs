@@ -52,6 +52,43 @@ async fn a_password_is_asked_for_and_never_shown() {
 }
 
 #[tokio::test]
+async fn a_cluster_tells_the_same_apart() {
+    let authority = Authority::new();
+    let with = With {
+        password: Some("s3cret"),
+        authority: Some(&authority),
+    };
+    let cluster = RedisCluster::start_with(0, with);
+    let known = RedisOptions {
+        password: Some(Secret("s3cret".to_owned())),
+        authorities: Some(authority.pem().into_bytes()),
+        ..options(cluster.url())
+    };
+    works(&known).await;
+    for password in [None, Some(Secret("s3cre7".to_owned()))] {
+        let refused = refusal(RedisOptions {
+            password,
+            ..known.clone()
+        });
+        let refused = refused.await;
+        assert!(matches!(refused, Unusable::Password(_)), "{refused:?}");
+        assert!(!format!("{refused} {refused:?}").contains("s3cre"));
+    }
+    let untrusted = RedisOptions {
+        authorities: None,
+        ..known.clone()
+    };
+    let plain = RedisOptions {
+        url: Secret(cluster.url().replace("rediss-", "redis-")),
+        ..known
+    };
+    for options in [untrusted, plain] {
+        let refused = refusal(options).await;
+        assert!(matches!(refused, Unusable::Tls(_)), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn tls_needs_both_ends_and_trust() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let with = With {

@@ -107,6 +107,18 @@ impl PostgresDatabase {
         })))
     }
 
+    /// Looks at the replica, where one is named: what is wrong with its settings is told, and why it does not serve now.
+    /// The latter is no reason not to start, for the primary is asked instead.
+    pub async fn look_at_replica(options: &PostgresOptions) -> Result<(), Unusable> {
+        let Some(url) = &options.replica_url else {
+            return Ok(());
+        };
+        let mut connection = first(&server(url, options)?).await?;
+        let checked = timeout(CONNECT_WITHIN, schema::check(&mut connection)).await;
+        close(connection).await;
+        checked.map_err(|_| Unusable::Silent)?
+    }
+
     /// Brings the schema up to date; how many changes that took. Whoever does so at the same time waits for a while, and
     /// one that is interrupted has done nothing.
     pub async fn migrate(options: &PostgresOptions) -> Result<usize, Unusable> {
