@@ -1,72 +1,10 @@
 //! What is known of a meeting when it is over, whatever was away when it happened.
 
-use std::io::{BufRead as _, BufReader, Lines, Write as _};
-use std::net::SocketAddr;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use darktower_cluster_tests::{Apart, Place, Process, WITHIN, http, program};
+use darktower_cluster_tests::{Apart, Bot, Place, Process, WITHIN, http};
 use darktower_servers::{Postgres, Redis};
 use serde_json::{Value, json};
-
-/// A participant that does what it is told.
-struct Bot {
-    child: Child,
-    says: Lines<BufReader<ChildStdout>>,
-    id: String,
-}
-
-impl Bot {
-    /// One that is in the meeting, as the bearer of `token` if it has one.
-    fn join(api: SocketAddr, made: &Value, token: Option<&str>) -> Self {
-        let mut bot = Command::new(program("darktower-bot", "DARKTOWER_BOT"));
-        bot.args(["--server", &format!("http://{api}")]);
-        let code = text(&made["meeting"]["code"]);
-        bot.args(["--meeting", &format!("{code}#k=AAECAwQFBgcICQoLDA0ODw")]);
-        bot.args(token.iter().flat_map(|token| ["--token", token]));
-        let bot = bot.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = bot.expect("the bot starts");
-        let out = child.stdout.take().expect("its output");
-        let mut bot = Self {
-            child,
-            says: BufReader::new(out).lines(),
-            id: String::new(),
-        };
-        bot.id = text(&bot.until("joined")["participant"]);
-        bot
-    }
-
-    fn until(&mut self, event: &str) -> Value {
-        for line in self.says.by_ref() {
-            let line = line.expect("a line");
-            let said: Value = serde_json::from_str(&line).expect("JSON");
-            assert_ne!(said["event"], "error", "{said}");
-            if said["event"] == event {
-                return said;
-            }
-        }
-        panic!("the bot ends without {event}");
-    }
-
-    fn told(&mut self, order: &Value) {
-        let orders = self.child.stdin.as_mut().expect("its orders");
-        writeln!(orders, "{order}").expect("it reads");
-    }
-
-    /// Until it is out, by itself.
-    fn ends(mut self) {
-        self.until("summary");
-        self.child.wait().expect("it ends");
-    }
-}
-
-impl Drop for Bot {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ended = self.child.kill();
-        let _waited = self.child.wait();
-    }
-}
 
 fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
@@ -104,7 +42,8 @@ impl House {
     }
 
     fn join(&self, made: &Value, token: Option<&str>) -> Bot {
-        Bot::join(self.apart.api, made, token)
+        let token: Vec<_> = token.iter().flat_map(|token| ["--token", token]).collect();
+        Bot::join(self.apart.api, &text(&made["meeting"]["code"]), &token)
     }
 
     /// Waits until the database answers so.

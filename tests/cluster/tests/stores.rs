@@ -125,6 +125,47 @@ fn a_postgresql_that_cannot_be_used_is_told_by_its_setting() {
 }
 
 #[test]
+fn a_replica_that_is_meant_otherwise_is_told_by_its_setting_and_one_that_is_away_is_no_hindrance() {
+    let place = Place::new();
+    let postgres = Postgres::start();
+    let url = postgres.url(&postgres.database());
+    let database = ("DARKTOWER_DATABASE__URL", url.as_str());
+    let mut process = Process::start(&["migrate"], place.path(), &[database]);
+    assert_eq!(process.exit().code(), Some(0));
+    let with = |replica: &str| {
+        let replica = ("DARKTOWER_DATABASE__REPLICA_URL", replica);
+        refused(&place, &[database, replica], 2)
+    };
+    has(
+        &with("mysql://h/d"),
+        &["database.replica_url", "postgres://"],
+    );
+    let wrong = url.replace("of-the-test", "guess");
+    has(
+        &with(&wrong),
+        &[
+            "database.replica_url postgres://***@",
+            "database.password_file",
+        ],
+    );
+    let away = "postgres://u:s3cret@127.0.0.1:1/d";
+    let replica = ("DARKTOWER_DATABASE__REPLICA_URL", away);
+    let mut process = place.start("all", &[database, replica]);
+    let api = address(&process.ready(), "http");
+    let made = http::post(api, "/api/v1/meetings", &json!({}));
+    assert_eq!(made.status, 201, "{made:?}");
+    process.terminate();
+    assert_eq!(process.exit().code(), Some(0));
+    has(
+        &process.last_words(),
+        &[
+            "the primary is asked",
+            "database.replica_url postgres://***@127.0.0.1:1/d",
+        ],
+    );
+}
+
+#[test]
 fn the_schema_of_the_embedded_database_is_brought_up_to_date_too() {
     let place = Place::new();
     for _ in 0..2 {
