@@ -15,12 +15,13 @@ mod rows;
 mod system;
 
 use std::io::Write as _;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 
 /// Fills a meeting controller with meetings of four, holds each step, asks the global controller in closed loops, and
-/// prints each row as a JSON line.
+/// prints each row as a JSON line. Exits with 1 where a join or a question failed, or somebody was lost.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -42,7 +43,7 @@ struct Arguments {
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let plan = rows::Plan {
         meetings: arguments.meetings,
@@ -52,7 +53,11 @@ async fn main() -> anyhow::Result<()> {
         burst: arguments.burst,
     };
     let mut out = std::io::stdout();
-    rows::run(&plan, |row| Ok(writeln!(out, "{}", row.json()?)?)).await
+    let failed = rows::run(&plan, |row| Ok(writeln!(out, "{}", row.json()?)?)).await?;
+    if failed > 0 {
+        progress(&format!("{failed} joins, questions or participants failed"));
+    }
+    Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
 fn progress(line: &str) {

@@ -130,11 +130,13 @@ fn ms(delays: &Delays, share: f64) -> Option<f64> {
     delays.quantile_ms(share).map(rounded)
 }
 
-/// Runs everything; each row goes to `tell` as soon as it is there.
+/// Runs everything; each row goes to `tell` as soon as it is there. How many joins and questions failed, and how many
+/// participants were lost.
 pub(crate) async fn run(
     plan: &Plan,
     mut tell: impl FnMut(&dyn Line) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u64> {
+    let mut failed = 0;
     let system = System::start()?;
     let empty_mib = system.resident_mib(Who::Meeting)?;
     let crowd = Crowd::new(&system.api()).await?;
@@ -146,6 +148,7 @@ pub(crate) async fn run(
         let before = system.read()?;
         let joins = crowd.join(rounds, Pace::Every(period)).await?;
         let spent = system.read()?.since(&before)?;
+        failed += joins.failed;
         tell(&join("join", *meetings, &joins, &spent))?;
         tell(&carry(plan, &system, &crowd, *meetings, empty_mib).await?)?;
         for (row, what) in [("lookup", Question::Lookup), ("token", Question::Token)] {
@@ -153,6 +156,7 @@ pub(crate) async fn run(
             let answers = ask(&crowd, what, ASKING, plan.asking).await?;
             let spent = system.read()?.since(&before)?;
             let count = answers.count;
+            failed += answers.failed;
             tell(&Api {
                 bench: "control",
                 row,
@@ -181,10 +185,12 @@ pub(crate) async fn run(
         let before = system.read()?;
         let joins = crowd.join(rounds, Pace::AtOnce(AT_ONCE)).await?;
         let spent = system.read()?.since(&before)?;
+        failed += joins.failed;
         tell(&join("join-burst", meetings, &joins, &spent))?;
     }
+    let (_, lost) = crowd.people();
     crowd.end();
-    Ok(())
+    Ok(failed + lost)
 }
 
 /// What Redis is asked for a join into a meeting that is there, beyond what meetings cost by being there.
