@@ -44,8 +44,8 @@ async function who(): Promise<unknown> {
   });
 }
 
-// Chromium ends connections by itself after some seven seconds of silence.
-for (const seconds of [1, 8]) {
+// Chromium ends connections by itself after some seven seconds of silence; after twelve nothing of ours is left either.
+for (const seconds of [1, 8, 14]) {
   test(`after an outage of ${seconds} s it is the same participant, and all is seen again`, async () => {
     await expect.poll(() => pictures(0.5), "the bot is seen before").toBeGreaterThan(5);
     const before = await who();

@@ -200,6 +200,36 @@ test("a reload returns to the same seat", async () => {
   });
 });
 
+test("who reloads while muted stays muted, whatever another tab did meanwhile", async () => {
+  await withPeople(2, async (ada, ben) => {
+    const link = await makeMeeting(ada, server.url);
+    await ada.goIn(link, "Ada");
+    await ben.goIn(link, "Ben");
+    const button = (name: string) => ben.page.getByRole("button", { name, exact: true });
+    await button("Mute microphone").click();
+    await button("Turn camera off").click();
+    const seen = (): Promise<(string | boolean)[][]> =>
+      ada.page.evaluate(() => {
+        const others = globalThis.darktower.snapshot.participants.filter(({ me }) => !me);
+        return others.flatMap(({ tracks }) => tracks.map(({ kind, muted }) => [kind, muted]));
+      });
+    await expect.poll(async () => (await seen()).every(([, muted]) => muted)).toBe(true);
+    const other = await ben.context.newPage();
+    await other.goto(server.url);
+    await other.getByRole("button", { name: "New meeting" }).click();
+    await other.getByRole("button", { name: "Unmute microphone" }).click();
+    await other.getByRole("button", { name: "Turn camera on" }).click();
+    await other.close();
+    await ben.page.reload();
+    await ben.inMeeting();
+    await expect(button("Unmute microphone")).toBeVisible();
+    await expect(button("Turn camera on")).toBeVisible();
+    const tracks = await seen();
+    expect(tracks.length, "the microphone is there").toBeGreaterThan(0);
+    expect(tracks.every(([, muted]) => muted), JSON.stringify(tracks)).toBe(true);
+  });
+});
+
 test("who leaves is gone at once, and may come again", async () => {
   await withPeople(2, async (ada, ben) => {
     const link = await makeMeeting(ada, server.url);

@@ -20,18 +20,25 @@ const defaults: Settings = {
   microphoneOn: true,
 };
 
+/** What is remembered, where this tab has not chosen otherwise: another tab's microphone is none of its business. */
 export function loadSettings(): Settings {
-  try {
-    const stored: unknown = JSON.parse(read(() => localStorage, "darktower.settings") ?? "{}");
-    return { ...defaults, ...(stored as Partial<Settings>) };
-  } catch {
-    // Not ours or cut short: as good as nothing.
-    return { ...defaults };
-  }
+  const own = parsed(read(() => sessionStorage, "darktower.devices"));
+  return { ...defaults, ...parsed(read(() => localStorage, "darktower.settings")), ...own };
 }
 
 export function saveSettings(settings: Settings): void {
+  const { cameraOn, microphoneOn } = settings;
   write(() => localStorage, "darktower.settings", JSON.stringify(settings));
+  write(() => sessionStorage, "darktower.devices", JSON.stringify({ cameraOn, microphoneOn }));
+}
+
+function parsed(text: string | null): Partial<Settings> {
+  try {
+    return JSON.parse(text ?? "{}") as Partial<Settings>;
+  } catch {
+    // Not ours or cut short: as good as nothing.
+    return {};
+  }
 }
 
 /** The key that makes its holder the host of a meeting. */
