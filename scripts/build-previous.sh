@@ -2,7 +2,8 @@
 # Builds the program of another commit, for tests of updates: build-previous.sh <commit> <directory>
 set -euo pipefail
 commit=$(git rev-parse --verify "$1^{commit}")
-place=$2
+# Cargo is run in the other tree.
+place=$(realpath -m "$2")
 source=$place/source
 mkdir -p "$place"
 if [ ! -e "$place/$commit" ]; then

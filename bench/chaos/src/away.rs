@@ -1,4 +1,5 @@
-//! Rows of a participant that is gone for a while: its process stands still, as a laptop does that is closed.
+//! Rows of a participant that is gone for a while: its own line is cut, or its process stands still, as a laptop does that
+//! is closed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,29 +15,30 @@ use darktower_client::State;
 use crate::Arguments;
 use crate::crowd::{Crowd, Meeting, Person, Standing};
 use crate::devices::Devices;
+use crate::line::Line;
 use crate::onlooker::Onlooker;
 use crate::play::Outcome;
 use crate::rows::{Blow, Row};
 use crate::steady::QUIET;
 use crate::system::System;
 
-/// Its name; nobody else in the meeting has it.
+/// The name of one in a process of its own; nobody else in the meeting has it.
 const NAME: &str = "Sleeper";
 const LOOK: Duration = Duration::from_millis(20);
 /// Coming to a meeting takes no longer.
 const WITHIN: Duration = Duration::from_secs(20);
-/// How long the sleeper's process stays at most.
+/// How long that process stays at most.
 const STAYS_S: &str = "1200";
 
-/// Plays it, in all meetings at once. One of each meeting is who sleeps.
+/// Plays it, in all meetings at once. One of each meeting is who is gone.
 pub(crate) async fn row(
     row: &Row,
     held: bool,
     system: System,
     arguments: &Arguments,
 ) -> anyhow::Result<Outcome> {
-    let Blow::Sleep(gone) = row.blow else {
-        anyhow::bail!("{} is about somebody who sleeps", row.name);
+    let (Blow::Sleep(gone) | Blow::Outage(gone)) = row.blow else {
+        anyhow::bail!("{} is about somebody who is gone", row.name);
     };
     let mut outcome = Outcome::default();
     let devices = block_in_place(Devices::make)?;
@@ -45,20 +47,19 @@ pub(crate) async fn row(
     if arguments.browser {
         crowd.is_looked_on(&system).await?;
     }
-    let server = system.api();
     for _ in 0..arguments.repeats(row) {
         let mut sleepers = Vec::new();
         for meeting in &crowd.meetings {
-            sleepers.push(Sleeper::join(&server, meeting, &devices).await?);
+            sleepers.push(Sleeper::join(row, &system, meeting, &devices).await?);
         }
         come(row, &mut crowd, &sleepers, None, &mut outcome).await?;
         let before = crowd.settles(row, QUIET, &mut outcome).await?;
         for sleeper in &sleepers {
-            sleeper.process.pause();
+            sleeper.body.goes()?;
         }
         sleep(gone).await;
         for sleeper in &sleepers {
-            sleeper.process.wake();
+            sleeper.body.returns()?;
         }
         match held {
             true => {
@@ -79,7 +80,7 @@ pub(crate) async fn row(
                 let told = [Standing::Here, Standing::Away, Standing::Gone];
                 were_told(row, &mut crowd, &mut sleepers, &told, &mut outcome).await?;
                 sleepers =
-                    come_anew(row, &mut crowd, sleepers, &server, &devices, &mut outcome).await?;
+                    come_anew(row, &system, &mut crowd, sleepers, &devices, &mut outcome).await?;
             }
         }
         let gaps = crowd.people().flat_map(Person::gaps);
@@ -96,15 +97,15 @@ pub(crate) async fn row(
 /// All of these come as somebody new.
 async fn come_anew(
     row: &Row,
+    system: &System,
     crowd: &mut Crowd,
     gone: Vec<Sleeper>,
-    server: &str,
     devices: &Devices,
     outcome: &mut Outcome,
 ) -> anyhow::Result<Vec<Sleeper>> {
     let (mut anew, began) = (Vec::new(), Instant::now());
     for (meeting, sleeper) in crowd.meetings.iter().zip(gone) {
-        let again = Sleeper::join(server, meeting, devices).await?;
+        let again = Sleeper::join(row, system, meeting, devices).await?;
         if again.id == sleeper.id {
             let id = &again.id;
             outcome.note(format!("{}: {id} came back to a seat given up", row.name));
@@ -203,42 +204,53 @@ async fn browser_sees_since(
     Ok(None)
 }
 
-/// A participant in a process of its own, and what the others are told of it.
+/// A participant that goes and returns, and what the others are told of it.
 struct Sleeper {
-    /// Killed, where it has not ended by itself, when this goes.
-    process: Process,
+    body: Body,
     id: String,
     watches: Vec<JoinHandle<Vec<Standing>>>,
     over: watch::Sender<bool>,
 }
 
+/// What is there of it.
+enum Body {
+    /// A process of its own, which can stand still. Killed, where it has not ended by itself, when this goes.
+    Laptop(Process),
+    /// A participant beside the others, whose line can be cut.
+    Remote { person: Box<Person>, line: Line },
+}
+
+impl Body {
+    /// Nobody hears of it from now on.
+    fn goes(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Laptop(process) => process.pause(),
+            Self::Remote { line, .. } => line.cut(true)?,
+        }
+        Ok(())
+    }
+
+    fn returns(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Laptop(process) => process.wake(),
+            Self::Remote { line, .. } => line.cut(false)?,
+        }
+        Ok(())
+    }
+}
+
 impl Sleeper {
     /// Waits until all of the meeting know it.
-    async fn join(server: &str, meeting: &Meeting, devices: &Devices) -> anyhow::Result<Self> {
-        let first = meeting.people.first().context("nobody is there")?;
-        let ids = |state: &State| -> BTreeSet<String> {
-            let named = state.participants.iter().filter(|it| it.name == NAME);
-            named.map(|it| it.id.clone()).collect()
+    async fn join(
+        row: &Row,
+        system: &System,
+        meeting: &Meeting,
+        devices: &Devices,
+    ) -> anyhow::Result<Self> {
+        let (body, id) = match row.blow {
+            Blow::Outage(_) => remote(system, meeting, devices).await?,
+            _ => laptop(system, meeting, devices).await?,
         };
-        let before = ids(&first.client.state().borrow());
-        let camera = devices.camera_file();
-        let process = Process::start_bot(&[
-            "--server",
-            server,
-            "--meeting",
-            &meeting.code,
-            "--name",
-            NAME,
-            "--video",
-            camera.to_str().context("a path in UTF-8")?,
-            "--seconds",
-            STAYS_S,
-        ]);
-        let came = |state: &State| ids(state).difference(&before).next().is_some();
-        let state = timeout(WITHIN, first.client.reach(came)).await;
-        let state = state.context("it did not come")??;
-        let id = ids(&state).difference(&before).next().cloned();
-        let id = id.context("it has gone again")?;
         let (over, is_over) = watch::channel(false);
         let mut watches = Vec::new();
         for person in &meeting.people {
@@ -249,7 +261,7 @@ impl Sleeper {
             watches.push(tokio::spawn(told(states, id.clone(), is_over.clone())));
         }
         Ok(Self {
-            process,
+            body,
             id,
             watches,
             over,
@@ -269,7 +281,10 @@ impl Sleeper {
 
     /// Waits until nobody of the meeting knows it any more.
     async fn leave(self, meeting: &Meeting) -> anyhow::Result<()> {
-        self.process.terminate();
+        match self.body {
+            Body::Laptop(process) => process.terminate(),
+            Body::Remote { person, .. } => person.leave().await,
+        }
         for person in &meeting.people {
             let gone = |state: &State| state.participants.iter().all(|it| it.id != self.id);
             let told = timeout(WITHIN, person.client.reach(gone)).await;
@@ -278,6 +293,53 @@ impl Sleeper {
         }
         Ok(())
     }
+}
+
+/// Somebody comes in a process of its own: and by which id the others know it.
+async fn laptop(
+    system: &System,
+    meeting: &Meeting,
+    devices: &Devices,
+) -> anyhow::Result<(Body, String)> {
+    let first = meeting.people.first().context("nobody is there")?;
+    let ids = |state: &State| -> BTreeSet<String> {
+        let named = state.participants.iter().filter(|it| it.name == NAME);
+        named.map(|it| it.id.clone()).collect()
+    };
+    let before = ids(&first.client.state().borrow());
+    let camera = devices.camera_file();
+    let process = Process::start_bot(&[
+        "--server",
+        &system.api(),
+        "--meeting",
+        &meeting.code,
+        "--name",
+        NAME,
+        "--video",
+        camera.to_str().context("a path in UTF-8")?,
+        "--seconds",
+        STAYS_S,
+    ]);
+    let came = |state: &State| ids(state).difference(&before).next().is_some();
+    let state = timeout(WITHIN, first.client.reach(came)).await;
+    let state = state.context("it did not come")??;
+    let id = ids(&state).difference(&before).next().cloned();
+    Ok((Body::Laptop(process), id.context("it has gone again")?))
+}
+
+/// Somebody comes by a line of its own.
+async fn remote(
+    system: &System,
+    meeting: &Meeting,
+    devices: &Devices,
+) -> anyhow::Result<(Body, String)> {
+    let line = Line::lay(system)?;
+    let (api, ways) = (line.api(), line.ways());
+    let number = meeting.people.len();
+    let person = Person::join(&api, &ways, &meeting.code, number, Some(devices));
+    let person = Box::new(person.await?);
+    let id = person.identity().me.context("it is not in the meeting")?;
+    Ok((Body::Remote { person, line }, id))
 }
 
 /// What one of the others is told of `id`, one entry for each change.

@@ -2,10 +2,11 @@
 //! notice.
 //!
 //! What it is: [`system`] starts the processes, [`crowd`] the participants, [`onlooker`] is the one at a browser,
-//! [`askers`] and [`visited`] those who come and create meetings, [`owners`] looks who owns one, [`rows`] says what is done to whom and what must hold, [`steady`] waits until everybody sees everybody, [`play`] does it again and again; [`away`],
-//! [`crowded`], [`many`], [`uneven`], [`release`] and [`soak`] play the rows of who sleeps, of too little room, of hundreds, of controllers that come, of an update
-//! and of a long time. What it must not do: judge by what the servers say; what
-//! counts is what the participants see.
+//! [`askers`] and [`visited`] those who come and create meetings, [`owners`] looks who owns one. [`rows`] says what is
+//! done to whom and what must hold, [`steady`] waits until everybody sees everybody, [`play`] does it again and again;
+//! [`away`], [`crowded`], [`many`], [`uneven`], [`release`] and [`soak`] play the rows of who is gone, of too little room,
+//! of hundreds, of controllers that come, of an update and of a long time. What it must not do: judge by what the servers
+//! say; what counts is what the participants see.
 
 mod askers;
 mod away;
@@ -15,6 +16,7 @@ mod devices;
 mod front;
 mod gaps;
 mod held;
+mod line;
 mod many;
 mod nice;
 mod onlooker;
@@ -59,6 +61,9 @@ struct Arguments {
     /// How long the soak is played.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
+    /// What the soak's faults are drawn by; without it by the time of day.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Times are told and not held to their bounds: for busy machines. What must not be must not be.
     #[arg(long)]
     untimed: bool,

@@ -49,9 +49,10 @@ pub(crate) enum Blow {
     Cut,
     /// Nothing comes through for so long.
     Outage(Duration),
-    /// Every participant's packets come from another port.
-    Rebind,
-    /// Its datagrams are lost until everybody is back: those that leave it, or all.
+    /// Every participant's packets come from another port, `moved`: of another address.
+    Rebind { moved: bool },
+    /// Its datagrams are lost until everybody is back, where participants alone reach it through a relay theirs: those
+    /// that leave it, or all.
     Mute { both: bool },
     /// So many of a hundred of its datagrams are lost each way, until everybody is back.
     Lose { percent: u32 },
@@ -304,6 +305,16 @@ pub(crate) const ROWS: &[Row] = &[
             100,
         )
     },
+    Row {
+        ground: Ground::Relays,
+        ..row(
+            "F7-clients",
+            Victim::Handler,
+            Blow::Mute { both: false },
+            Measure::Gap,
+            3_000,
+        )
+    },
     deaf("F7-from", Blow::Mute { both: false }),
     deaf("F7-both", Blow::Mute { both: true }),
     Row {
@@ -326,23 +337,25 @@ pub(crate) const ROWS: &[Row] = &[
     blip("F8-2s", 2_000),
     blip("F8-5s", 5_000),
     blip("F8-8s", 8_000),
-    away("F9-12s", SCALED_TTL_S, 12, true),
-    away("F9-held", SCALED_TTL_S, SCALED_TTL_S - 3, true),
-    away("F9-expired", SCALED_TTL_S, SCALED_TTL_S + 3, false),
+    away("F9-12s", SCALED_TTL_S, cut_off(12), true),
+    away("F9-held", SCALED_TTL_S, asleep(SCALED_TTL_S - 3), true),
+    away("F9-expired", SCALED_TTL_S, asleep(SCALED_TTL_S + 3), false),
     Row {
         takes: Takes::Long,
-        ..away("F9-real-held", 300, 290, true)
+        ..away("F9-60s", TTL_S, cut_off(60), true)
     },
     Row {
         takes: Takes::Long,
-        ..away("F9-real-expired", 300, 310, false)
+        ..away("F9-real-held", TTL_S, cut_off(290), true)
+    },
+    Row {
+        takes: Takes::Long,
+        ..away("F9-real-expired", TTL_S, asleep(310), false)
     },
     rolled("F11-forward", false),
     rolled("F11-back", true),
-    Row {
-        ground: Ground::Relays,
-        ..row("F10", Victim::Paths, Blow::Rebind, Measure::Through, 3_000)
-    },
+    rebound("F10-port", false),
+    rebound("F10-address", true),
     Row {
         // Hundreds who make keys anew share the processors with the pictures.
         gap: ms(1_000),
@@ -361,18 +374,40 @@ pub(crate) const ROWS: &[Row] = &[
     },
 ];
 
-/// A seat is held for five minutes; so long where nobody wants to wait for that.
+/// A seat is held for so long; and so long where nobody wants to wait for that.
+const TTL_S: u64 = 300;
 const SCALED_TTL_S: u64 = 20;
 
-const fn away(name: &'static str, ttl_s: u64, gone_s: u64, held: bool) -> Row {
+const fn cut_off(seconds: u64) -> Blow {
+    Blow::Outage(ms(seconds * 1000))
+}
+
+const fn asleep(seconds: u64) -> Blow {
+    Blow::Sleep(ms(seconds * 1000))
+}
+
+const fn away(name: &'static str, ttl_s: u64, gone: Blow, held: bool) -> Row {
     Row {
         ground: Ground::Seats(ttl_s),
         ..row(
             name,
             Victim::Participant,
-            Blow::Sleep(ms(gone_s * 1000)),
+            gone,
             Measure::Seat { held },
             10_000,
+        )
+    }
+}
+
+const fn rebound(name: &'static str, moved: bool) -> Row {
+    Row {
+        ground: Ground::Relays,
+        ..row(
+            name,
+            Victim::Paths,
+            Blow::Rebind { moved },
+            Measure::Through,
+            3_000,
         )
     }
 }

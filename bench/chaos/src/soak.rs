@@ -2,9 +2,10 @@
 //! not grow.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use darktower_link::Random;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -24,6 +25,8 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// Between two faults, and how long each lasts.
 const FAILS: Duration = Duration::from_secs(60);
 const LASTS: Duration = Duration::from_secs(5);
+/// What the dice are for that say what fails.
+const FAULT: u64 = 1;
 /// Between two looks at what the processes hold.
 const LOOKS: Duration = Duration::from_secs(5);
 /// So much of a process's life is its warm-up.
@@ -33,11 +36,12 @@ const WARM_UP: f64 = 0.4;
 const FLAT: f64 = 0.05;
 const FEW: f64 = 4.0;
 
-/// What fails, in turn; of each kind the first process is left alone, for its life is what is looked at.
-const FAULTS: [(Victim, Blow); 7] = [
+/// What may fail; of each kind the first process is left alone, for its life is what is looked at.
+const FAULTS: [(Victim, Blow); 8] = [
     (Victim::Controller, Blow::Kill),
     (Victim::Handler, Blow::Kill),
     (Victim::Global, Blow::Kill),
+    (Victim::Global, Blow::Pause),
     (Victim::Controller, Blow::Pause),
     (Victim::Handler, Blow::Stop),
     (Victim::Controller, Blow::Stop),
@@ -68,7 +72,11 @@ pub(crate) async fn row(
     let time = Duration::from_secs(arguments.seconds);
     let codes = crowd.meetings.iter().map(|meeting| meeting.code.clone());
     let churn = tokio::spawn(churn(system.api(), codes.collect(), time));
-    let lives = fail(&mut system, time).await?;
+    let seed = arguments.seed.map_or_else(by_the_clock, Ok)?;
+    let (lives, failed) = fail(&mut system, time, Random::new(seed, FAULT)).await?;
+    let failed: Vec<_> = failed.iter().map(|it| format!("{it:?}")).collect();
+    let failed = failed.join(", ");
+    outcome.told.push(format!("seed {seed}: {failed}"));
     let visits = churn.await?;
     let all = visits.len();
     for visit in visits {
@@ -133,11 +141,19 @@ async fn visit(api: String, code: String) -> anyhow::Result<Duration> {
     Ok(took)
 }
 
-/// Lets something fail each minute, and looks at the processes meanwhile.
-async fn fail(system: &mut System, time: Duration) -> anyhow::Result<BTreeMap<u32, Life>> {
+/// A seed that is another each time.
+fn by_the_clock() -> anyhow::Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
+}
+
+/// Lets something fail each minute, and looks at the processes meanwhile: what they held, and what failed.
+async fn fail(
+    system: &mut System,
+    time: Duration,
+    mut random: Random,
+) -> anyhow::Result<(BTreeMap<u32, Life>, Vec<(Victim, Blow)>)> {
     let (began, mut looks) = (Instant::now(), interval(LOOKS));
-    let mut lives = BTreeMap::new();
-    let mut faults = FAULTS.into_iter().cycle();
+    let (mut lives, mut failed) = (BTreeMap::new(), Vec::new());
     let mut fails = began + FAILS;
     while began.elapsed() < time {
         looks.tick().await;
@@ -147,15 +163,15 @@ async fn fail(system: &mut System, time: Duration) -> anyhow::Result<BTreeMap<u3
             continue;
         }
         fails += FAILS;
-        let Some((victim, blow)) = faults.next() else {
-            continue;
-        };
+        let drawn = random.next_u64() % FAULTS.len() as u64;
+        let (victim, blow) = FAULTS[usize::try_from(drawn)?];
+        failed.push((victim, blow));
         let addr = system.nodes(victim).last().map(|node| node.addr);
         let struck = system.strike(victim, blow, addr).await?;
         sleep(LASTS).await;
         block_in_place(|| system.mend(struck))?;
     }
-    Ok(lives)
+    Ok((lives, failed))
 }
 
 fn look(system: &System, began: Instant, lives: &mut BTreeMap<u32, Life>) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! The processes: a state store, two global controllers, three meeting controllers, three media handlers.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +43,20 @@ pub(crate) struct Node {
     gate: Option<Gate>,
 }
 
+impl Node {
+    /// Datagrams that leave it are lost, `both`: those to it, too. Those of all, where it has a gate, else those of
+    /// participants.
+    fn mute(&self, mute: bool, both: bool) -> anyhow::Result<()> {
+        let gate = self.gate.as_ref().map(|gate| &gate.relay);
+        let relay = gate.or(self.wire.as_ref());
+        let relay = relay.context("nothing is before it")?;
+        let (mut to, mut from) = relay.conditions()?;
+        to.blackout = mute && both;
+        from.blackout = mute;
+        Ok(relay.set(to, from)?)
+    }
+}
+
 /// What stands before a handler for all who send it datagrams.
 struct Gate {
     relay: Relay,
@@ -60,15 +74,6 @@ impl Gate {
             inner,
             _port: port,
         })
-    }
-
-    /// Datagrams that leave the handler are lost, `both`: those to it, too.
-    fn mute(&self, mute: bool, both: bool) -> anyhow::Result<()> {
-        let (up, down) = self.relay.conditions()?;
-        let (mut to, mut from) = (up, down);
-        to.blackout = mute && both;
-        from.blackout = mute;
-        Ok(self.relay.set(to, from)?)
     }
 
     /// So many of a hundred are lost each way.
@@ -93,6 +98,8 @@ pub(crate) struct System {
     directory: TempDir,
     ground: Ground,
     participants: usize,
+    /// How many addresses participants have come from, beside the first.
+    addresses: u32,
     /// What is started, where that is not the program of this release.
     program: Option<PathBuf>,
     state: State,
@@ -124,6 +131,7 @@ impl System {
             directory: TempDir::new().context("a directory")?,
             ground,
             participants,
+            addresses: 0,
             program,
             state: match ground {
                 Ground::Cluster => State::Cluster(RedisCluster::start(1)),
@@ -366,7 +374,15 @@ impl System {
                         sleep(outage).await;
                         self.wires().try_for_each(|wire| wire.blackout(false))?;
                     }
-                    _ => self.wires().try_for_each(Relay::rebind)?,
+                    Blow::Rebind { moved: false } => self.wires().try_for_each(Relay::rebind)?,
+                    Blow::Rebind { moved: true } => {
+                        self.addresses += 1;
+                        let address =
+                            Ipv4Addr::from(Ipv4Addr::LOCALHOST.to_bits() + self.addresses);
+                        self.wires()
+                            .try_for_each(|wire| wire.rebind_to(address.into()))?;
+                    }
+                    _ => anyhow::bail!("that is not done to a path"),
                 }
                 return Ok(Struck::Paths);
             }
@@ -383,14 +399,13 @@ impl System {
                 tie.blackout(true)?;
             }
             Blow::Mute { both } => {
-                let gate = node.gate.as_ref().context("nothing is before it")?;
-                gate.mute(true, both)?;
+                node.mute(true, both)?;
             }
             Blow::Lose { percent } => {
                 let gate = node.gate.as_ref().context("nothing is before it")?;
                 gate.lose(percent)?;
             }
-            Blow::Outage(_) | Blow::Rebind | Blow::Sleep(_) => {
+            Blow::Outage(_) | Blow::Rebind { .. } | Blow::Sleep(_) => {
                 anyhow::bail!("that is not done to a node")
             }
         }
@@ -484,8 +499,7 @@ impl System {
                         nodes.push(*node);
                     }
                     Blow::Mute { both } => {
-                        let gate = node.gate.as_ref().context("nothing is before it")?;
-                        gate.mute(false, both)?;
+                        node.mute(false, both)?;
                         nodes.push(*node);
                     }
                     Blow::Lose { .. } => {

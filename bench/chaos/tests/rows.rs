@@ -112,7 +112,12 @@ fn an_outage_of_five_seconds_keeps_every_connection() {
 
 #[test]
 fn everybody_may_come_from_another_port() {
-    holds("F10");
+    holds("F10-port");
+}
+
+#[test]
+fn everybody_may_come_from_another_address() {
+    holds("F10-address");
 }
 
 #[test]
@@ -121,6 +126,6 @@ fn meetings_on_a_master_that_dies_can_be_joined_again() {
 }
 
 #[test]
-fn who_sleeps_for_a_while_is_the_one_that_it_was() {
+fn who_was_cut_off_for_a_while_is_the_one_that_it_was() {
     holds("F9-12s");
 }
