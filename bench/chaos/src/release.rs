@@ -13,7 +13,6 @@ use crate::play::Outcome;
 use crate::rows::{Measure, Row};
 use crate::steady::QUIET;
 use crate::system::System;
-use darktower_client::Via;
 
 /// The program of the previous release.
 const PREVIOUS: &str = "DARKTOWER_PREVIOUS";
@@ -102,9 +101,7 @@ fn visit(server: String, code: String) -> Visiting {
         while !*is_over.borrow() {
             let began = Instant::now();
             visits.came += 1;
-            let ways = Via::default();
-            let joined = Person::join(&server, &ways, &code, 0, None);
-            match timeout(WITHIN, joined).await {
+            match timeout(WITHIN, Person::visit(&server, &code)).await {
                 Ok(Ok(person)) => person.leave().await,
                 Ok(Err(error)) => visits.failed.push(format!("{error:#}")),
                 Err(_) => visits.failed.push("it took too long".to_owned()),

@@ -27,11 +27,25 @@ impl Session {
         let resume = self.state.resume_token.clone();
         let until = now + PATIENCE;
         self.farewell = resume.map(|resume| Farewell { resume, until });
-        if self.farewell.is_some() && self.connection.is_up() {
+        // A join that is not answered yet may take a seat: what is said after it gives that up.
+        let has_seat = self.farewell.is_some() || self.state.phase == Phase::Joining;
+        let says = has_seat && self.connection.is_up();
+        if says {
             self.say_leave();
             self.leave_by = Some(now + LEAVE_PATIENCE);
         }
-        self.finish(Phase::Left, None, self.farewell.is_some());
+        self.finish(Phase::Left, None, says || self.farewell.is_some());
+    }
+
+    /// The answer to a join comes to one who is leaving: where the leave is not heard, this is what the seat is given up
+    /// with.
+    pub(super) fn joined_too_late(&mut self, now: Duration, resume: Bytes) {
+        if self.leave_by.is_some() && self.farewell.is_none() {
+            self.farewell = Some(Farewell {
+                resume: resume.into(),
+                until: now + PATIENCE,
+            });
+        }
     }
 
     /// On a new connection: takes the seat, and gives it up.

@@ -40,6 +40,9 @@ impl Session {
             }
             _ if asked == Some(What::Leave) => self.finish(Phase::Left, None, false),
             Some(Body::Elsewhere(elsewhere)) => self.elsewhere(now, elsewhere),
+            Some(Body::Joined(joined)) if self.state.phase == Phase::Left => {
+                self.joined_too_late(now, joined.resume_token);
+            }
             _ if self.state.phase.is_final() => {}
             Some(body) => self.body(asked, body),
             // A message of a later version that need not be understood.

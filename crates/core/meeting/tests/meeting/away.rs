@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use darktower_meeting::meeting;
-use darktower_meeting::session::Phase;
+use darktower_meeting::session::{self, Phase};
 use darktower_wire::signal::{self, ClientMessage, client_message::Body};
 use darktower_wire::token::Role;
 
@@ -31,6 +31,23 @@ fn with(config: meeting::Config) -> World {
 fn sees_away(world: &World, end: usize, other: usize) -> bool {
     let state = world.ends[end].session.state();
     state.participants[&world.ends[other].id].away
+}
+
+/// Whoever comes and goes, in whatever moment of it, is no ghost for five minutes.
+#[test]
+fn who_leaves_while_joining_holds_no_seat() {
+    for after in (0..250).step_by(5) {
+        let mut world = two();
+        let hasty = world.add(Role::Guest);
+        world.join(hasty, &[1]);
+        world.run(ms(after));
+        world.say(hasty, session::Input::Leave);
+        world.run(ms(3000));
+        assert_eq!(world.phase(hasty), Phase::Left);
+        let id = world.ends[hasty].id;
+        assert!(!world.meeting.has_seat(id), "left after {after} ms");
+        assert!(world.ends[hasty].live.is_none(), "left after {after} ms");
+    }
 }
 
 #[test]
