@@ -63,8 +63,6 @@ pub(crate) async fn open(
     match named(settings, data_dir)? {
         Named::Sqlite(path) => Ok(Arc::new(sqlite(&path).await?)),
         Named::Postgres(options) => {
-            let opened = PostgresDatabase::open(&options).await;
-            let opened = opened.map_err(|why| Refusal::of_database(&settings.url, &why))?;
             if let Err(why) = PostgresDatabase::look_at_replica(&options).await {
                 let refusal = Refusal::of_replica(&settings.replica_url, &why);
                 if refusal.is_by_setting() {
@@ -72,6 +70,8 @@ pub(crate) async fn open(
                 }
                 tracing::warn!("the primary is asked until the replica answers: {refusal}");
             }
+            let opened = PostgresDatabase::open(&options).await;
+            let opened = opened.map_err(|why| Refusal::of_database(&settings.url, &why))?;
             Ok(Arc::new(opened))
         }
     }

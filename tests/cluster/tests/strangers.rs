@@ -1,6 +1,6 @@
 //! Callers of the services' gRPC whom the cluster does not know: refused by each service, with nothing changed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use darktower_cluster_tests::{Place, http};
@@ -9,20 +9,15 @@ use serde_json::json;
 
 /// Unauthenticated, as gRPC numbers it.
 const REFUSED: &str = "grpc-status: 16";
-/// An empty message, as gRPC frames it.
-const EMPTY: &[u8] = &[0; 5];
-
 /// What a service answers to a call of a method, which shows these: a chain and a key.
-fn call(place: &Path, port: &Port, method: &str, shown: Option<&[PathBuf]>) -> Output {
-    let message = place.join("message");
-    std::fs::write(&message, EMPTY).expect("a file");
+fn call(port: &Port, method: &str, shown: Option<&[PathBuf]>) -> Output {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--insecure", "--http2"]);
     curl.args(["--max-time", "20", "--dump-header", "-"]);
     curl.args(["--header", "content-type: application/grpc"]);
     curl.args(["--header", "te: trailers"]);
-    curl.arg("--data-binary")
-        .arg(format!("@{}", message.display()));
+    // Who calls is judged before what is said.
+    curl.args(["--request", "POST"]);
     if let Some([chain, key, ..]) = shown {
         curl.arg("--cert").arg(chain).arg("--key").arg(key);
     }
@@ -58,11 +53,11 @@ fn each_service_refuses_who_shows_no_certificate_or_one_of_another_authority() {
         (media, "MediaHandler/Control"),
     ];
     for (port, method) in methods {
-        let said = call(place.path(), port, method, None);
+        let said = call(port, method, None);
         let out = String::from_utf8_lossy(&said.stdout).to_lowercase();
         assert!(out.contains(REFUSED), "{method}: {said:?}");
         // A certificate that nobody here vouches for is no way in at all.
-        let said = call(place.path(), port, method, Some(&stranger));
+        let said = call(port, method, Some(&stranger));
         let out = String::from_utf8_lossy(&said.stdout);
         assert!(
             !said.status.success() && out.is_empty(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use darktower_load::fanout::abuse::Abuse;
+use darktower_load::fanout::abuse::{Abuse, BadInput};
 use darktower_load::fanout::row::Row;
 use darktower_load::fanout::rows::Bench;
 use darktower_load::fanout::scene::Steering;
@@ -67,7 +67,7 @@ enum Name {
     LastN,
     /// Meetings of ten with one shard and with two.
     Cores,
-    /// What others have of one who sends too much, floods, storms or never reads.
+    /// What others have of one who sends too much, floods, storms, lies, dawdles or never reads.
     BadInput,
     /// Memory of sessions that do nothing.
     Idle,
@@ -106,7 +106,8 @@ async fn main() -> anyhow::Result<()> {
     writeln!(out, "{}", Row::head())?;
     for name in names {
         match run(&bench, &arguments, *name).await {
-            Ok(Printed { table, json }) => {
+            Ok(Printed { table, json, is_ok }) => {
+                failed += usize::from(!is_ok);
                 table.iter().try_for_each(|line| writeln!(out, "{line}"))?;
                 lines.extend(json);
             }
@@ -125,6 +126,8 @@ async fn main() -> anyhow::Result<()> {
 struct Printed {
     table: Option<String>,
     json: Vec<String>,
+    /// What is judged holds.
+    is_ok: bool,
 }
 
 async fn run(bench: &Bench, arguments: &Arguments, name: Name) -> anyhow::Result<Printed> {
@@ -143,7 +146,9 @@ async fn run(bench: &Bench, arguments: &Arguments, name: Name) -> anyhow::Result
             for what in Abuse::ALL {
                 all.push(bench.bad_input(what).await?);
             }
-            return lines(&all);
+            let mut printed = lines(&all)?;
+            printed.is_ok = all.iter().all(BadInput::is_ok);
+            return Ok(printed);
         }
         Name::Idle => return lines(&[bench.idle(arguments.idle).await?]),
         Name::Soak => {
@@ -154,6 +159,7 @@ async fn run(bench: &Bench, arguments: &Arguments, name: Name) -> anyhow::Result
     Ok(Printed {
         table: Some(row.to_string()),
         json: lines(&[row])?.json,
+        is_ok: true,
     })
 }
 
@@ -162,6 +168,7 @@ fn lines(rows: &[impl Serialize]) -> anyhow::Result<Printed> {
     Ok(Printed {
         table: None,
         json: json.collect::<Result<_, _>>()?,
+        is_ok: true,
     })
 }
 

@@ -14,6 +14,7 @@ pub mod floor;
 mod participant;
 mod port;
 pub mod process;
+pub mod quota;
 pub mod row;
 pub mod rows;
 pub mod scene;

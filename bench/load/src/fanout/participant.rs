@@ -1,6 +1,6 @@
 //! One participant: says Hello, sends what it has to send, checks and counts what comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +10,9 @@ use darktower_net::wt::{Progress, Session, StreamId};
 use darktower_wire::datagram::Datagram;
 use darktower_wire::framing;
 use darktower_wire::ids::TrackId;
-use darktower_wire::media::{Frame, GroupDecoder, Header, STREAM_GROUP, put_entry_length};
+use darktower_wire::media::{
+    Frame, GroupDecoder, Header, MAX_FRAME, STREAM_GROUP, put_entry_length,
+};
 use darktower_wire::media_control::{
     ClientControl, Demand, Hello, ServerControl, View, client_control, server_control,
 };
@@ -98,6 +100,8 @@ pub(super) struct Participant {
     control: Option<StreamId>,
     /// It does what it must not, now.
     pub(super) abuses: bool,
+    /// Streams of which a byte is sent in turn.
+    drips: VecDeque<StreamId>,
     /// Something that it wrote has not been taken.
     is_full: bool,
     messages: framing::Decoder,
@@ -127,6 +131,7 @@ impl Participant {
             known,
             control: None,
             abuses: false,
+            drips: VecDeque::new(),
             is_full: false,
             messages: framing::Decoder::new(framing::MAX_MEDIA_CONTROL),
             groups: BTreeMap::new(),
@@ -343,6 +348,14 @@ impl Participant {
                 return abuse::EVERY;
             }
             Abuse::Deafness => return abuse::EVERY,
+            Abuse::Lies => {
+                self.lie(session);
+                return abuse::EVERY;
+            }
+            Abuse::SlowLoris => {
+                self.drip(session);
+                return abuse::EVERY;
+            }
         };
         let sending = self.sending.iter_mut().find(|it| it.track.kind == kind);
         let Some(sending) = sending else {
@@ -363,6 +376,58 @@ impl Participant {
             }
         }
         abuse::EVERY
+    }
+
+    /// A stream with one frame of its camera, of whose header one thing is not true.
+    fn lie(&mut self, session: &mut Session) {
+        let Some(sending) = self.sending.first_mut() else {
+            return;
+        };
+        let number = sending.sequence;
+        sending.sequence += 1;
+        let mut header = Header {
+            track: sending.track.id,
+            group: sending.group + number,
+            key: true,
+            ..Header::default()
+        };
+        let mut length = None;
+        match number % 6 {
+            // Of the first who is there, and of nobody.
+            0 => header.track = TrackId(1),
+            1 => header.track = TrackId(u32::MAX),
+            2 => header.layer = 15,
+            3 => (header.group, header.frame) = ((1 << 62) - 1, 1 << 40),
+            4 => header.capture_us = (1 << 62) - 1,
+            _ => length = Some(MAX_FRAME),
+        }
+        let mut frame = BytesMut::new();
+        header.encode(&mut frame);
+        frame.resize(frame.len() + 100, 0);
+        let mut front = BytesMut::new();
+        front.extend_from_slice(&[STREAM_GROUP]);
+        put_entry_length(&mut front, length.unwrap_or(frame.len()));
+        let stream = session.open_uni(0);
+        session.write(stream, front.freeze());
+        session.write(stream, frame.freeze());
+        if length.is_none() {
+            session.finish(stream);
+        }
+    }
+
+    /// One byte more of one of many streams, of which none is ever whole.
+    fn drip(&mut self, session: &mut Session) {
+        if self.drips.len() < abuse::STREAMS {
+            let stream = session.open_uni(0);
+            let mut front = BytesMut::new();
+            front.extend_from_slice(&[STREAM_GROUP]);
+            put_entry_length(&mut front, MAX_FRAME);
+            session.write(stream, front.freeze());
+            self.drips.push_back(stream);
+        } else if let Some(stream) = self.drips.pop_front() {
+            session.write(stream, Bytes::from_static(&[0]));
+            self.drips.push_back(stream);
+        }
     }
 
     /// The connection has taken what had to wait.

@@ -20,6 +20,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::quota::Quota;
+
 /// From the start of the process to its entry in the registry.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// The bench's own entry outlives every row.
@@ -37,6 +39,8 @@ pub struct Handler {
     pub grpc_url: String,
     signer: Signer,
     process: Child,
+    /// Goes after the process.
+    _quota: Option<Quota>,
     _registry: grpc::Serving,
     dir: TempDir,
 }
@@ -46,6 +50,8 @@ pub struct Handler {
 pub struct Settings {
     /// Threads that forward; `None`: as many as it takes by itself.
     pub shards: Option<usize>,
+    /// Cores that it gets at most.
+    pub cores: Option<f64>,
 }
 
 impl Handler {
@@ -91,6 +97,8 @@ impl Handler {
             .spawn()
             .with_context(|| format!("cannot start {}", darktower.display()))?;
         let pid = process.id().context("it has ended")?;
+        let quota = settings.cores.map(|cores| Quota::of(cores, pid));
+        let quota = quota.transpose()?;
         let listed = timeout(READY_WITHIN, first_handler(&*state)).await;
         let node = match listed {
             Ok(node) => node?,
@@ -109,6 +117,7 @@ impl Handler {
             grpc_url: node.grpc_url,
             signer,
             process,
+            _quota: quota,
             _registry: registry,
             dir,
         })

@@ -28,8 +28,10 @@ const NEARLY_FULL: f64 = 0.85;
 /// Steps of the filling; each takes some seconds.
 const MOST_STEPS: usize = 12;
 const PEOPLE: u32 = 10;
-/// A handler is patient with one who sends too much for ten seconds, of which this leaves out the end.
-const ABUSE: Duration = Duration::from_secs(8);
+/// A handler is patient with one who sends too much for ten seconds: what comes then is seen, too.
+const ABUSE: Duration = Duration::from_secs(15);
+/// Of a machine of few cores the load needs most.
+const CORE_PER_SHARD: f64 = 0.3;
 /// Between two lines about a soak.
 const STRETCH: Duration = Duration::from_secs(10);
 
@@ -51,12 +53,19 @@ pub struct Bench {
 }
 
 impl Bench {
-    async fn stage(&self, shards: Option<usize>, sessions: usize) -> anyhow::Result<Stage> {
+    async fn stage(&self, settings: &Settings, sessions: usize) -> anyhow::Result<Stage> {
         let client = Client {
             threads: self.threads,
             sessions,
         };
-        Stage::open(&self.program, &Settings { shards }, client).await
+        Stage::open(&self.program, settings, client).await
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            shards: self.shards,
+            cores: None,
+        }
     }
 
     fn floor(&self, bytes: usize) -> anyhow::Result<Floor> {
@@ -78,7 +87,7 @@ impl Bench {
     ) -> anyhow::Result<Row> {
         let sessions = meeting.members.len();
         let before = self.floor(bytes)?;
-        let mut stage = self.stage(self.shards, sessions).await?;
+        let mut stage = self.stage(&self.settings(), sessions).await?;
         stage.enter(std::slice::from_ref(&meeting)).await?;
         (self.progress)(&format!("{row}: {sessions} sessions are open"));
         stage.play()?;
@@ -129,7 +138,7 @@ impl Bench {
             false => "ten-way",
         };
         let before = self.floor(VIDEO_BYTES)?;
-        let filling = self.fill(row, self.shards, together).await?;
+        let filling = self.fill(row, &self.settings(), together).await?;
         let floor = between(before, self.floor(VIDEO_BYTES)?);
         let about = About {
             row,
@@ -142,11 +151,15 @@ impl Bench {
         Ok(row.filled(filling.limit, &filling.at_70, filling.broken))
     }
 
-    /// The same with one shard and with two.
+    /// The same with one shard and with two, each of which may have the same part of a core.
     pub async fn cores(&self) -> anyhow::Result<[Cores; 2]> {
-        let one = self.fill("cores", Some(1), false).await?;
+        let settings = |shards: usize| Settings {
+            shards: Some(shards),
+            cores: Some(shards as f64 * CORE_PER_SHARD),
+        };
+        let one = self.fill("cores", &settings(1), false).await?;
         let one = Cores::new(1, &one.full, one.limit, None);
-        let two = self.fill("cores", Some(2), false).await?;
+        let two = self.fill("cores", &settings(2), false).await?;
         let two = Cores::new(2, &two.full, two.limit, Some(&one));
         Ok([one, two])
     }
@@ -154,12 +167,13 @@ impl Bench {
     async fn fill(
         &self,
         row: &str,
-        shards: Option<usize>,
+        settings: &Settings,
         together: bool,
     ) -> anyhow::Result<Filling> {
         let all = std::thread::available_parallelism()?.get();
-        let room = shards.unwrap_or(all).min(all) as f64;
-        let mut stage = self.stage(shards, 400).await?;
+        let shards = settings.shards.unwrap_or(all).min(all) as f64;
+        let room = settings.cores.unwrap_or(shards);
+        let mut stage = self.stage(settings, 400).await?;
         let (mut there, mut wanted) = (0_u32, 2_u32);
         let mut held: Vec<(u32, Measured)> = Vec::new();
         let mut broken = None;
@@ -233,16 +247,13 @@ impl Bench {
             threads: self.threads + 1,
             sessions: meeting.members.len(),
         };
-        let settings = Settings {
-            shards: self.shards,
-        };
-        let mut stage = Stage::open(&self.program, &settings, client).await?;
+        let mut stage = Stage::open(&self.program, &self.settings(), client).await?;
         stage.enter(std::slice::from_ref(&meeting)).await?;
         stage.play()?;
         stage.warm(WARM, None).await?;
         let before = stage.measure(self.time, None).await?;
         stage.abuse(true)?;
-        let meanwhile = stage.measure(self.time.min(ABUSE), None).await;
+        let meanwhile = stage.measure(ABUSE, None).await;
         // Where a load thread has failed, its own word for it comes first.
         stage.close().await?;
         Ok(BadInput::new(what, &before, &meanwhile?))
@@ -250,7 +261,7 @@ impl Bench {
 
     /// Sessions that wait for something to happen.
     pub async fn idle(&self, sessions: u32) -> anyhow::Result<Idle> {
-        let mut stage = self.stage(self.shards, sessions as usize).await?;
+        let mut stage = self.stage(&self.settings(), sessions as usize).await?;
         stage.enter(&[scene::idle(1, sessions)]).await?;
         stage.warm(WARM, None).await?;
         let measured = stage.measure(self.time, None).await?;
@@ -269,7 +280,7 @@ impl Bench {
             tracks: tracks().count(),
             sessions: members().count(),
         };
-        let mut stage = self.stage(self.shards, crowd.sessions).await?;
+        let mut stage = self.stage(&self.settings(), crowd.sessions).await?;
         stage.enter(&meetings).await?;
         stage.play()?;
         stage.warm(WARM, None).await?;
