@@ -224,9 +224,12 @@ test("who reloads while muted stays muted, whatever another tab did meanwhile", 
     await ben.inMeeting();
     await expect(button("Unmute microphone")).toBeVisible();
     await expect(button("Turn camera on")).toBeVisible();
-    const tracks = await seen();
-    expect(tracks.length, "the microphone is there").toBeGreaterThan(0);
-    expect(tracks.every(([, muted]) => muted), JSON.stringify(tracks)).toBe(true);
+    const published = async (): Promise<number> => {
+      const tracks = await seen();
+      expect(tracks.every(([, muted]) => muted), JSON.stringify(tracks)).toBe(true);
+      return tracks.length;
+    };
+    await expect.poll(published, "the microphone is there").toBeGreaterThan(0);
   });
 });
 
