@@ -281,8 +281,10 @@ impl Sleeper {
 
     /// Waits until nobody of the meeting knows it any more.
     async fn leave(self, meeting: &Meeting) -> anyhow::Result<()> {
+        // Whoever drops a process kills it, and it is to say its farewell first.
+        let mut leaving = None;
         match self.body {
-            Body::Laptop(process) => process.terminate(),
+            Body::Laptop(process) => leaving.insert(process).terminate(),
             Body::Remote { person, .. } => person.leave().await,
         }
         for person in &meeting.people {
@@ -291,6 +293,7 @@ impl Sleeper {
             told.context("somebody was not told that it left")??;
             person.left(&self.id);
         }
+        drop(leaving);
         Ok(())
     }
 }

@@ -64,22 +64,7 @@ impl Homes {
         is_open: impl Fn(NodeId) -> bool,
     ) -> Vec<Rehoming> {
         self.unheard.retain(|_, until| *until > now);
-        let is_other = |it: &&Candidate<'_>| {
-            it.standing() == Health::Sound && !self.unheard.contains_key(&it.id)
-        };
-        let there = |id: &NodeId| candidates.iter().any(|it| it.id == *id);
-        let left = self.unheard.iter().filter(|(id, _)| there(id));
-        let first = left.min_by_key(|(_, until)| **until).map(|(id, _)| *id);
-        let again = first.filter(|_| !candidates.iter().any(|it| is_other(&it)));
-        let as_heard =
-            |it: &Candidate<'a>| match self.unheard.contains_key(&it.id) && again != Some(it.id) {
-                true => Candidate {
-                    health: Health::Silent,
-                    ..it.clone()
-                },
-                false => it.clone(),
-            };
-        let candidates: Vec<_> = candidates.iter().map(as_heard).collect();
+        let candidates = self.as_heard(candidates);
         match seating.on {
             [] | [_] => {
                 let best = self.whole(now, seating, &candidates, reported, &is_open);
@@ -94,6 +79,28 @@ impl Homes {
                 .filter_map(|(from, size)| part(seating, &candidates, *from, *size, &is_open))
                 .collect(),
         }
+    }
+
+    /// Those of which nobody hears anything are as good as silent; but for the one that was left first where all are such.
+    fn as_heard<'a>(&self, candidates: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
+        let is_unheard = |it: &Candidate<'_>| self.unheard.contains_key(&it.id);
+        let is_other = |it: &Candidate<'_>| it.standing() == Health::Sound && !is_unheard(it);
+        let again = match candidates.iter().any(is_other) {
+            true => None,
+            false => {
+                let left = candidates.iter().filter(|it| is_unheard(it));
+                left.map(|it| it.id).min_by_key(|id| self.unheard[id])
+            }
+        };
+        let heard = candidates.iter().cloned();
+        let heard = heard.map(|it| match is_unheard(&it) && again != Some(it.id) {
+            true => Candidate {
+                health: Health::Silent,
+                ..it
+            },
+            false => it,
+        });
+        heard.collect()
     }
 
     fn whole<'a>(
