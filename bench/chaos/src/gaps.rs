@@ -1,6 +1,6 @@
 //! How long nothing new came, for each sender and receiver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use darktower_client::{Frame, ParticipantId};
@@ -12,6 +12,8 @@ pub(crate) struct Gaps {
     flows: BTreeMap<(ParticipantId, bool), Flow>,
     /// The pictures of those who do not count among the others, by their hexadecimal ids.
     apart: BTreeMap<String, Option<Flow>>,
+    /// Those who have left, by their hexadecimal ids: what they sent last may come after the word that they have.
+    gone: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -30,7 +32,11 @@ impl Gaps {
             longest: Duration::ZERO,
             newest_us: 0,
         };
-        let flow = match self.apart.get_mut(&owner.to_string()) {
+        let id = owner.to_string();
+        if self.gone.contains(&id) {
+            return;
+        }
+        let flow = match self.apart.get_mut(&id) {
             Some(flow) if frame.video => flow.get_or_insert(begun),
             Some(_) => return,
             None => self.flows.entry((owner, frame.video)).or_insert(begun),
@@ -44,7 +50,7 @@ impl Gaps {
 
     /// This sender, by its hexadecimal id, does not count among the others from now on.
     pub(crate) fn set_apart(&mut self, owner: &str) {
-        self.left(owner);
+        self.flows.retain(|(it, _), _| it.to_string() != owner);
         self.apart.insert(owner.to_owned(), None);
     }
 
@@ -80,6 +86,7 @@ impl Gaps {
     pub(crate) fn left(&mut self, owner: &str) {
         self.flows.retain(|(it, _), _| it.to_string() != owner);
         self.apart.remove(owner);
+        self.gone.insert(owner.to_owned());
     }
 
     /// Forgets what was; a gap that lasts goes on.
