@@ -226,7 +226,10 @@ test("who reloads while muted stays muted, whatever another tab did meanwhile", 
     await expect(button("Turn camera on")).toBeVisible();
     const published = async (): Promise<number> => {
       const tracks = await seen();
-      expect(tracks.every(([, muted]) => muted), JSON.stringify(tracks)).toBe(true);
+      expect(
+        tracks.every(([, muted]) => muted),
+        JSON.stringify(tracks),
+      ).toBe(true);
       return tracks.length;
     };
     await expect.poll(published, "the microphone is there").toBeGreaterThan(0);
