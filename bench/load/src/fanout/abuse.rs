@@ -15,7 +15,7 @@ pub(super) const FRAMES: usize = 8;
 /// Datagrams in each turn: 50,000 a second, a thousand times those of a microphone.
 pub(super) const DATAGRAMS: usize = 50;
 
-/// Streams that are kept open with nothing whole on them; more than a handler lets one open.
+/// Streams that are kept open with nothing whole on them, as far as the handler lets one open so many.
 pub(super) const STREAMS: usize = 1024;
 
 /// By so much, as a share, the delay of 99 of 100 pictures of the others may grow; below [`UNSEEN_MS`] it does not count.
