@@ -98,6 +98,6 @@ proptest! {
         for n in 1..=free + 1 {
             prop_assert!(wants(&on, n) <= capacity, "{n} of {on:?}");
         }
-        prop_assert!(moves.iter().all(|moves| *moves <= 3), "{moves:?}");
+        prop_assert!(moves.iter().all(|moves| *moves <= 4), "{moves:?}");
     }
 }
