@@ -178,3 +178,22 @@ async fn a_cluster_outlives_a_master() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_master_that_stands_still_is_not_waited_for_once_another_has_its_slots() {
+    let mut cluster = RedisCluster::start(1);
+    let state = RedisState::open(&options(cluster.url())).await.unwrap();
+    let before = state.acquire_lease(MEETING, A, LONG).await.unwrap();
+    let mut wakes = state.subscribe(Topic::Meeting(MEETING)).await.unwrap();
+    let master = cluster.master_of(&format!("{{m:{MEETING}}}"));
+    cluster.node(master).pause();
+    eventually("a replica has taken over", async || {
+        let lease = state.acquire_lease(MEETING, A, LONG).await;
+        lease.is_ok_and(|lease| lease.owner == Some(A))
+    })
+    .await;
+    ended(&mut wakes).await;
+    let now = state.acquire_lease(MEETING, A, LONG).await.unwrap();
+    assert!(now.fence >= before.fence);
+    cluster.node(master).resume();
+}

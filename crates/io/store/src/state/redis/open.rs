@@ -13,13 +13,10 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use super::link::Link;
+use super::link::{CONNECT_WITHIN, Link};
 use super::wakes::Waiting;
 use super::{RedisOptions, RedisState};
 use crate::Unusable;
-
-/// What a first connection may take, name lookup and TLS included.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// What one server of a cluster may take to answer before another try.
 const TRY_WITHIN: Duration = Duration::from_millis(400);
@@ -153,7 +150,8 @@ impl RedisState {
             let cluster = builder.build().map_err(|error| unusable(&error))?;
             let connected = timeout(CONNECT_WITHIN, cluster.get_async_connection()).await;
             let connected = connected.map_err(|_| Unusable::Silent)?;
-            Link::to_cluster(connected.map_err(|error| unusable(&error))?)
+            let connected = connected.map_err(|error| unusable(&error))?;
+            Link::to_cluster(connected, cluster, waiting.clone())
         } else {
             let config = ConnectionManagerConfig::new()
                 .set_number_of_retries(usize::MAX)
