@@ -9,6 +9,7 @@
 //!
 //! Invariant: a server ends with the test that started it, however that ends (`setpriv --pdeathsig`).
 
+mod aside;
 mod authority;
 mod haproxy;
 mod patroni;

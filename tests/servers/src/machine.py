@@ -21,8 +21,6 @@ def end(*_):
         os._exit(0)
 
 
-# All of it on one processor: PostgreSQL begins a session of its own, and so gets as much as everybody else together.
-os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 signal.signal(signal.SIGTERM, end)
 first = os.spawnvp(os.P_NOWAIT, sys.argv[1], sys.argv[1:])

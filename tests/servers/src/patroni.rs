@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::aside::aside;
 use crate::postgres::{PASSWORD, USER, client, url};
 use crate::process::{
     Process, command, directory, eventually, file, give, postgres, program, run, within,
@@ -145,7 +146,7 @@ impl Member {
             .arg(program("patroni"));
         machine.arg(place.join("patroni.yml"));
         let log = place.join("log");
-        self.process = Some(Process::start(machine, &log, "INFO: ", Signal::TERM));
+        self.process = Some(Process::start(aside(machine), &log, "INFO: ", Signal::TERM));
     }
 
     /// What it told since it was there.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::aside::aside;
 use crate::process::{Process, command, directory, file, give, run};
 use crate::{Authority, Port};
 
@@ -113,7 +114,7 @@ impl Postgres {
         let log = self.directory.path().join("log");
         // A standby says "read-only connections".
         let ready = "ready to accept ";
-        self.process = Some(Process::start(server, &log, ready, Signal::QUIT));
+        self.process = Some(Process::start(aside(server), &log, ready, Signal::QUIT));
     }
 
     /// Ends it at once, as a crash does.
