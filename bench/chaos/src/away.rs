@@ -16,7 +16,6 @@ use crate::Arguments;
 use crate::crowd::{Crowd, Meeting, Person, Standing};
 use crate::devices::Devices;
 use crate::line::Line;
-use crate::onlooker::Onlooker;
 use crate::play::Outcome;
 use crate::rows::{Blow, Row};
 use crate::steady::QUIET;
@@ -130,23 +129,39 @@ async fn come(
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
     let then = since.unwrap_or_else(Instant::now);
-    let mut seen = Vec::new();
+    let mut eyes = Vec::new();
     for (meeting, sleeper) in crowd.meetings.iter().zip(sleepers) {
         for person in &meeting.people {
             person.sets_apart(&sleeper.id);
-            seen.push(seen_since(person, &sleeper.id, then, row.bound * 2).await);
+            eyes.push((person, &sleeper.id));
         }
     }
-    if let (Some(onlooker), Some(sleeper)) = (&mut crowd.onlooker, sleepers.first()) {
-        onlooker.sets_apart(&sleeper.id);
-        seen.push(browser_sees_since(onlooker, &sleeper.id, then, row.bound * 2).await?);
-    }
-    for at in seen {
-        match (at, since) {
-            (Some(at), Some(then)) => outcome.samples.push(at - then),
-            (Some(_), None) => {}
-            (None, _) => outcome.note(format!("{}: nothing was seen of who slept", row.name)),
+    let mut browser = match (&mut crowd.onlooker, sleepers.first()) {
+        (Some(onlooker), Some(sleeper)) => {
+            onlooker.sets_apart(&sleeper.id);
+            Some((onlooker, &sleeper.id))
         }
+        _ => None,
+    };
+    let mut seen = Vec::new();
+    let mut look = interval(LOOK);
+    while then.elapsed() < row.bound * 2 && (!eyes.is_empty() || browser.is_some()) {
+        look.tick().await;
+        let before = eyes.len();
+        eyes.retain(|(person, id)| !person.sees_one_since(id, then));
+        seen.extend((eyes.len()..before).map(|_| then.elapsed()));
+        if let Some((onlooker, id)) = &mut browser
+            && onlooker.sees_one_since(id, then).await?
+        {
+            seen.push(then.elapsed());
+            browser = None;
+        }
+    }
+    for _ in 0..eyes.len() + usize::from(browser.is_some()) {
+        outcome.note(format!("{}: nothing was seen of who slept", row.name));
+    }
+    if since.is_some() {
+        outcome.samples.extend(seen);
     }
     Ok(())
 }
@@ -173,35 +188,6 @@ async fn were_told(
         }
     }
     Ok(())
-}
-
-/// When something of `id` came after `then`.
-async fn seen_since(person: &Person, id: &str, then: Instant, within: Duration) -> Option<Instant> {
-    let mut look = interval(LOOK);
-    while then.elapsed() < within {
-        look.tick().await;
-        if person.sees_one_since(id, then) {
-            return Some(Instant::now());
-        }
-    }
-    None
-}
-
-/// The same at a browser.
-async fn browser_sees_since(
-    onlooker: &mut Onlooker,
-    id: &str,
-    then: Instant,
-    within: Duration,
-) -> anyhow::Result<Option<Instant>> {
-    let mut look = interval(LOOK);
-    while then.elapsed() < within {
-        look.tick().await;
-        if onlooker.sees_one_since(id, then).await? {
-            return Ok(Some(Instant::now()));
-        }
-    }
-    Ok(None)
 }
 
 /// A participant that goes and returns, and what the others are told of it.

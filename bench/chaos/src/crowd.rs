@@ -114,6 +114,7 @@ pub(crate) struct Person {
     pub(crate) client: Client,
     /// The handler that it was sent to.
     door: String,
+    films: bool,
     seen: Arc<Mutex<Seen>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -213,6 +214,11 @@ impl Meeting {
         places(server, &self.code).await
     }
 
+    /// How many in it film, those at browsers not counted.
+    pub(crate) fn films(&self) -> usize {
+        self.people.iter().filter(|person| person.films).count()
+    }
+
     /// On how many handlers it is.
     pub(crate) fn handlers(&self) -> usize {
         let doors: BTreeSet<_> = self.people.iter().map(|person| &person.door).collect();
@@ -265,6 +271,7 @@ impl Person {
             tasks: vec![tokio::spawn(watch(events, Arc::clone(&seen)))],
             client,
             door,
+            films: camera.is_some(),
             seen,
         };
         let from = person.client.now();

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// As long nobody comes or goes who need not; and where times are not what is looked at.
 const STEADY: Duration = Duration::from_secs(5);
 const STEADY_UNTIMED: Duration = Duration::from_secs(1);
-/// Who waits tries again each seven seconds at most, and then gets in.
+/// Who waits tries again each six seconds at most, and then gets in.
 const TRIES_AGAIN: Duration = Duration::from_secs(10);
 /// The meetings of a crowded handler go to others one after the other, within 13 s of its coming; where some of them went
 /// in the same moment, one has to go again.

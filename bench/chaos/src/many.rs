@@ -36,6 +36,9 @@ pub(crate) async fn row(
     for _ in 0..arguments.repeats(row) {
         system.only_one_controller();
         let mut crowd = Crowd::of(&system, MEETINGS, PEOPLE, &devices).await?;
+        if arguments.browser {
+            crowd.is_looked_on(&system).await?;
+        }
         block_in_place(|| system.fill())?;
         let before = crowd.settles(row, QUIET, &mut outcome).await?;
         let addr = system.controllers.first().map(|node| node.addr);
@@ -62,6 +65,7 @@ pub(crate) async fn row(
             let gaps = person.gaps().into_iter();
             outcome.gap = gaps.fold(outcome.gap, Duration::max);
         }
+        crowd.look_at_browser(row, &mut outcome).await?;
         let peaks = system.controllers.iter().map(|node| peak(&node.process));
         let peaks: f64 = peaks.sum::<anyhow::Result<_>>()?;
         let each = (peaks - held) / (MEETINGS * PEOPLE) as f64;

@@ -159,7 +159,9 @@ impl Row {
     /// No gap of pictures between a browser and the others may be longer.
     pub(crate) fn at_browser(&self) -> Duration {
         match self.measure {
-            Measure::Gap | Measure::Through | Measure::Kept(_) => self.bound.max(AT_BROWSER),
+            Measure::Gap | Measure::Through | Measure::Kept(_) | Measure::AllBack => {
+                self.bound.max(AT_BROWSER)
+            }
             Measure::Soaked => SOAKED_AT_BROWSER,
             _ => self.gap.max(AT_BROWSER),
         }

@@ -88,9 +88,9 @@ impl Crowd {
     }
 }
 
-/// Pictures of everybody in this meeting come at the browser.
+/// Pictures of everybody who films in this meeting come at the browser.
 fn sees_all(report: &Report, meeting: &Meeting) -> bool {
-    report.senders() >= meeting.people.len() && report.lasting() <= FLOWS_AT_BROWSER
+    report.senders() >= meeting.films() && report.lasting() <= FLOWS_AT_BROWSER
 }
 
 async fn look_at(
