@@ -17,7 +17,7 @@ use crate::crowd::Crowd;
 use crate::keys::{self, Group};
 
 /// As a real participant on a healthy connection.
-const PING_EVERY: Duration = Duration::from_secs(1);
+const PING_EVERY: Duration = Duration::from_millis(500);
 /// Each mutes or unmutes its microphone this often.
 const MUTE_EVERY: Duration = Duration::from_secs(20);
 /// A join that takes longer has failed.

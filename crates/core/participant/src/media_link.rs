@@ -41,7 +41,7 @@ const HELD_BACK: Duration = Duration::from_secs(12);
 /// What a link that was held back and stands has left to be heard on: the controller may have been heard first.
 const HEARD_NEXT: Duration = Duration::from_millis(300);
 /// Waits before the next attempt; the last one repeats.
-const BACKOFF_MS: [u64; 6] = [0, 300, 1200, 2700, 4800, 7000];
+const BACKOFF_MS: [u64; 6] = [0, 300, 1200, 2700, 4800, 6000];
 
 /// What a path carried is worth saying to the next handler for so long after it was last heard on.
 const CARRIED_HOLDS: Duration = Duration::from_secs(10);

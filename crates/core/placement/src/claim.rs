@@ -31,7 +31,7 @@ pub enum Claim {
 
 /// Judges what is known of the owner. Fences make a wrong judgement harmless, not
 /// free: everybody in the meeting has to move. So one who is merely slow keeps its
-/// meetings while the registry, which gives a silent node two seconds, has it.
+/// meetings while the registry, which gives a silent node 1.6 s, has it.
 pub fn claim(owner: NodeId, is_registered: bool, answer: Answer) -> Claim {
     match answer {
         Answer::Said { node, .. } if node != owner => Claim::Take,

@@ -38,7 +38,7 @@ pub use recent::Recent;
 pub use room::Room;
 pub use skew::{Clock, Skew};
 pub use spread::spare;
-pub use takeover::{HOLD_WITHIN, Outcome, Step, Takeover};
+pub use takeover::{Outcome, Step, Takeover};
 pub use tenure::{Held, Logged, Renewal, Tenure};
 pub use view::View;
 pub use watch::{Again, CALL_WITHIN, End, HEARTBEAT, LEAVE_AFTER, RETRY, SILENT, Watch};

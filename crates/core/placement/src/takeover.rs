@@ -8,7 +8,10 @@ use darktower_wire::ids::{Fence, NodeId};
 use crate::{Answer, Claim, claim};
 
 /// How long an owner has to say that it holds a meeting.
-pub const HOLD_WITHIN: Duration = Duration::from_millis(400);
+const HOLD_WITHIN: Duration = Duration::from_millis(400);
+
+/// The same of one that has been silent once: it may leave the registry meanwhile.
+const HOLD_AGAIN_WITHIN: Duration = Duration::from_millis(100);
 
 /// Between two looks at an owner that may be gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -23,6 +26,7 @@ const AFTER_TTL: Duration = Duration::from_secs(1);
 pub struct Takeover {
     node: NodeId,
     until: Duration,
+    was_silent: bool,
     step: Step,
 }
 
@@ -32,8 +36,8 @@ pub enum Step {
     /// Take the lease for this node where it is free; tell [`Takeover::leased`].
     Acquire,
     /// Look this node up in the registry and, where it is there, ask it whether it holds
-    /// the meeting, for [`HOLD_WITHIN`]; tell [`Takeover::asked`].
-    Ask(NodeId),
+    /// the meeting, for so long; tell [`Takeover::asked`].
+    Ask(NodeId, Duration),
     /// Give the lease back in its owner's name; tell [`Takeover::given_back`].
     GiveBack(NodeId, Fence),
     /// Come back after this long and tell [`Takeover::waited`].
@@ -59,6 +63,7 @@ impl Takeover {
         Self {
             node,
             until: now + ttl + AFTER_TTL,
+            was_silent: false,
             step: Step::Acquire,
         }
     }
@@ -72,7 +77,7 @@ impl Takeover {
     pub fn leased(&mut self, owner: Option<NodeId>, fence: Fence) {
         self.step = match owner {
             Some(owner) if owner == self.node => Step::Done(Outcome::Mine(fence)),
-            Some(owner) => Step::Ask(owner),
+            Some(owner) => Step::Ask(owner, self.patience()),
             None => Step::Done(Outcome::Refused(Code::Unavailable)),
         };
     }
@@ -88,9 +93,10 @@ impl Takeover {
         answer: Answer,
         is_draining: bool,
     ) {
-        let Step::Ask(owner) = self.step else {
+        let Step::Ask(owner, _) = self.step else {
             return;
         };
+        self.was_silent |= answer == Answer::Silent;
         let claim = match is_registered {
             Some(is_registered) => claim(owner, is_registered, answer),
             None => Claim::Wait,
@@ -103,6 +109,13 @@ impl Takeover {
             }
             Claim::Wait => Step::Wait(LOOK_AGAIN),
         };
+    }
+
+    fn patience(&self) -> Duration {
+        match self.was_silent {
+            true => HOLD_AGAIN_WITHIN,
+            false => HOLD_WITHIN,
+        }
     }
 
     /// [`Step::GiveBack`] is done.

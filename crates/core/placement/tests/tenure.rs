@@ -15,7 +15,7 @@ fn takeover() -> Takeover {
     let mut takeover = Takeover::new(Duration::ZERO, ME, TTL);
     assert_eq!(takeover.step(), Step::Acquire);
     takeover.leased(Some(OTHER), Fence(7));
-    assert_eq!(takeover.step(), Step::Ask(OTHER));
+    assert_eq!(takeover.step(), Step::Ask(OTHER, 400 * MS));
     takeover
 }
 
@@ -51,6 +51,8 @@ fn a_silent_owner_is_waited_for_no_longer_than_its_lease() {
             now += wait;
             takeover.waited();
             takeover.leased(Some(OTHER), Fence(7));
+            // It may leave the registry soon: each look is short.
+            assert_eq!(takeover.step(), Step::Ask(OTHER, 100 * MS));
         }
         assert!(now <= TTL + 1100 * MS, "{now:?}");
     }

@@ -38,8 +38,8 @@ impl Default for Timing {
     /// Three heartbeats may be lost: a busy machine is not a dead one.
     fn default() -> Self {
         Self {
-            every: Duration::from_millis(500),
-            ttl: Duration::from_secs(2),
+            every: Duration::from_millis(400),
+            ttl: Duration::from_millis(1600),
         }
     }
 }

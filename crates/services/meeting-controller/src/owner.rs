@@ -1,10 +1,12 @@
 //! Taking a meeting's lease: from nobody, or from an owner that is gone.
 
+use std::time::Duration;
+
 use darktower_cluster::grpc;
 use darktower_cluster::rpc::HoldRequest;
 use darktower_cluster::rpc::meeting_controller_client::MeetingControllerClient;
 use darktower_cluster::trace::TraceContext;
-use darktower_placement::{Answer, HOLD_WITHIN, Outcome, Step, Takeover};
+use darktower_placement::{Answer, Outcome, Step, Takeover};
 use darktower_store::{Lease, Node};
 use darktower_wire::Code;
 use darktower_wire::ids::{MeetingId, NodeId};
@@ -27,8 +29,8 @@ pub(crate) async fn take(shared: &Shared, id: MeetingId) -> Result<Lease, NotHer
                 lease = acquired.map_err(|error| error.code())?;
                 takeover.leased(lease.owner, lease.fence);
             }
-            Step::Ask(owner) => {
-                let (is_registered, answer) = judge(shared, id, owner).await;
+            Step::Ask(owner, within) => {
+                let (is_registered, answer) = judge(shared, id, owner, within).await;
                 let is_draining = shared.draining.is_cancelled();
                 takeover.asked(
                     shared.now(),
@@ -61,9 +63,14 @@ pub(crate) async fn take(shared: &Shared, id: MeetingId) -> Result<Lease, NotHer
 }
 
 /// Whether the registry knows the owner, where it answers, and what the owner says.
-async fn judge(shared: &Shared, id: MeetingId, owner: NodeId) -> (Option<bool>, Answer) {
+async fn judge(
+    shared: &Shared,
+    id: MeetingId,
+    owner: NodeId,
+    within: Duration,
+) -> (Option<bool>, Answer) {
     match find(shared, owner).await {
-        Ok(Some(node)) => (Some(true), ask(shared, &node, id).await),
+        Ok(Some(node)) => (Some(true), ask(shared, &node, id, within).await),
         // Where it cannot be asked, the registry has the word.
         Ok(None) => (Some(false), Answer::Silent),
         Err(error) => {
@@ -79,7 +86,7 @@ async fn find(shared: &Shared, owner: NodeId) -> Result<Option<Node>, darktower_
     Ok(nodes.into_iter().find(|node| node.id == owner))
 }
 
-async fn ask(shared: &Shared, owner: &Node, id: MeetingId) -> Answer {
+async fn ask(shared: &Shared, owner: &Node, id: MeetingId, within: Duration) -> Answer {
     let channel = match grpc::connect_lazy_to(&shared.trust, &owner.grpc_url) {
         Ok(channel) => channel,
         Err(error) => {
@@ -90,9 +97,9 @@ async fn ask(shared: &Shared, owner: &Node, id: MeetingId) -> Answer {
     let message = HoldRequest {
         meeting_id: id.to_vec().into(),
     };
-    let request = grpc::request(message, TraceContext::root(), HOLD_WITHIN);
+    let request = grpc::request(message, TraceContext::root(), within);
     let mut client = MeetingControllerClient::new(channel);
-    match timeout(HOLD_WITHIN, client.hold(request)).await {
+    match timeout(within, client.hold(request)).await {
         Ok(Ok(reply)) => {
             let reply = reply.into_inner();
             match NodeId::from_slice(&reply.node) {

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use darktower_meeting::Meeting;
 use darktower_meeting::meeting::{self, Credential, Entropy, Input};
-use darktower_placement::{
-    Answer as Said, HOLD_WITHIN, Held, Logged, Outcome, Step, Takeover, Tenure,
-};
+use darktower_placement::{Answer as Said, Held, Logged, Outcome, Step, Takeover, Tenure};
 use darktower_wire::Code;
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 use darktower_wire::signal;
@@ -108,7 +106,7 @@ impl Controller {
         };
         let ask = match opening.takeover.step() {
             Step::Acquire => Ask::Acquire(meeting, self.node(), LEASE_TTL),
-            Step::Ask(_) => Ask::Nodes,
+            Step::Ask(..) => Ask::Nodes,
             Step::GiveBack(owner, fence) => Ask::Release(meeting, owner, fence),
             Step::Wait(wait) => {
                 opening.wait = Some(now + wait);
@@ -149,9 +147,9 @@ impl Controller {
                 opening.fence = fence;
                 opening.takeover.leased(owner, fence);
             }
-            (Step::Ask(owner), Some(Answer::Nodes(nodes))) => {
+            (Step::Ask(owner, within), Some(Answer::Nodes(nodes))) => {
                 if nodes.iter().any(|node| node.id == owner) {
-                    let until = now + HOLD_WITHIN;
+                    let until = now + within;
                     let id = self.calls.begin(Purpose::Opening(meeting), until);
                     return out.send(Place::of(owner), Message::Hold(id, meeting));
                 }
@@ -160,7 +158,7 @@ impl Controller {
                     .takeover
                     .asked(now, fence, Some(false), said, is_draining);
             }
-            (Step::Ask(_), None) => {
+            (Step::Ask(..), None) => {
                 // The registry, or the owner, does not answer: of the two it waits for the lease.
                 let fence = opening.fence;
                 opening

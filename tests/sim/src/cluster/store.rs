@@ -9,7 +9,7 @@ use darktower_placement::{Held, Logged};
 use darktower_wire::ids::{Fence, MeetingId, NodeId};
 
 /// A node silent for this long is gone.
-pub(super) const NODE_TTL: Duration = Duration::from_secs(2);
+pub(super) const NODE_TTL: Duration = Duration::from_millis(1600);
 /// So far back a failover may find the store.
 const REMEMBERED: Duration = Duration::from_secs(1);
 

@@ -40,7 +40,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            ping_every: Duration::from_secs(1),
+            ping_every: Duration::from_millis(500),
             suspicious_after: Duration::from_millis(500),
             ping_suspicious_every: Duration::from_millis(250),
             race_after: Duration::from_secs(3),
@@ -48,7 +48,7 @@ impl Default for Config {
             peer_gone_after: Duration::from_millis(750),
             connect_timeout: Duration::from_secs(5),
             connect_timeout_choice: Duration::from_secs(2),
-            backoff: [0, 300, 1200, 2700, 4800, 7000]
+            backoff: [0, 300, 1200, 2700, 4800, 6000]
                 .map(Duration::from_millis)
                 .to_vec(),
             patience: Duration::from_secs(30),
