@@ -65,7 +65,7 @@ enum Name {
     /// 150 who send 1,250 B at 15 frames a second, each of whom gets 25 at a time.
     #[value(name = "lastn-150x150")]
     LastN,
-    /// Meetings of ten with one shard and with two.
+    /// Meetings of four until the cores are full, with one shard and with two.
     Cores,
     /// What others have of one who sends too much, floods, storms, lies, dawdles or never reads.
     BadInput,

@@ -28,10 +28,12 @@ const NEARLY_FULL: f64 = 0.85;
 /// Steps of the filling; each takes some seconds.
 const MOST_STEPS: usize = 12;
 const PEOPLE: u32 = 10;
+/// Where a core's part is filled: meetings of ten are a third of it.
+const FEW: u32 = 4;
 /// A handler is patient with one who sends too much for ten seconds: what comes then is seen, too.
 const ABUSE: Duration = Duration::from_secs(15);
 /// Of a machine of few cores the load needs most.
-const CORE_PER_SHARD: f64 = 0.3;
+const CORE_PER_SHARD: f64 = 0.35;
 /// Between two lines about a soak.
 const STRETCH: Duration = Duration::from_secs(10);
 
@@ -138,7 +140,8 @@ impl Bench {
             false => "ten-way",
         };
         let before = self.floor(VIDEO_BYTES)?;
-        let filling = self.fill(row, &self.settings(), together).await?;
+        let settings = self.settings();
+        let filling = self.fill(row, &settings, PEOPLE, together).await?;
         let floor = between(before, self.floor(VIDEO_BYTES)?);
         let about = About {
             row,
@@ -151,15 +154,15 @@ impl Bench {
         Ok(row.filled(filling.limit, &filling.at_70, filling.broken))
     }
 
-    /// The same with one shard and with two, each of which may have the same part of a core.
+    /// Meetings of four until it is full, with one shard and with two, each of which may have the same part of a core.
     pub async fn cores(&self) -> anyhow::Result<[Cores; 2]> {
         let settings = |shards: usize| Settings {
             shards: Some(shards),
             cores: Some(shards as f64 * CORE_PER_SHARD),
         };
-        let one = self.fill("cores", &settings(1), false).await?;
+        let one = self.fill("cores", &settings(1), FEW, false).await?;
         let one = Cores::new(1, &one.full, one.limit, None);
-        let two = self.fill("cores", &settings(2), false).await?;
+        let two = self.fill("cores", &settings(2), FEW, false).await?;
         let two = Cores::new(2, &two.full, two.limit, Some(&one));
         Ok([one, two])
     }
@@ -168,6 +171,7 @@ impl Bench {
         &self,
         row: &str,
         settings: &Settings,
+        people: u32,
         together: bool,
     ) -> anyhow::Result<Filling> {
         let all = std::thread::available_parallelism()?.get();
@@ -180,7 +184,7 @@ impl Bench {
         let mut limit = "steps";
         for _ in 0..MOST_STEPS {
             let new: Vec<_> = (there..wanted)
-                .map(|number| scene::everybody(number, PEOPLE, together))
+                .map(|number| scene::everybody(number, people, together))
                 .collect();
             stage.enter(&new).await?;
             there = wanted;
