@@ -169,7 +169,7 @@ export class DemoCall implements CallView {
       })),
     );
     const layers = [150_000, 500_000, 0].map((bitrate, layer) => ({
-      ...{ layer, on: bitrate > 0, bitrate, encoded: 0, keyFrames: 0, dropped: 0, encodeMs: 3 },
+      ...{ layer, on: bitrate > 0, bitrate, encoded: 0, keyFrames: 0, dropped: 0, topTemporal: 2, encodeMs: 3 },
       ...{ bytes: (performance.now() * bitrate) / 8000, width: 320 * 2 ** layer, height: 180 * 2 ** layer },
     }));
     const counts = { encoded: 0, keyFrames: 0, bytes: 0, dropped: 0, width: 640, height: 360 };

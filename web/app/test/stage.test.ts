@@ -164,7 +164,7 @@ describe("diagnostics", () => {
   });
 
   it("tell the rate of each layer since the look before", () => {
-    const layer = { layer: 0, on: true, bitrate: 1, encoded: 0, keyFrames: 0, dropped: 0, encodeMs: 1 };
+    const layer = { layer: 0, on: true, bitrate: 1, encoded: 0, keyFrames: 0, dropped: 0, topTemporal: 2, encodeMs: 1 };
     const look = (at: number, bytes: number) => {
       const layers = [{ ...layer, bytes, width: 320, height: 180 }];
       return { at, stats: { sent: [{ handle: 1, screen: true, layers }] } as unknown as WorkerStats };

@@ -180,6 +180,8 @@ export interface LayerStats {
   keyFrames: number;
   bytes: number;
   dropped: number;
+  /** The highest temporal layer that its encoder told of. */
+  topTemporal: number;
   width: number;
   height: number;
   /** From a picture's handing over to its chunk, of late. */

@@ -34,7 +34,7 @@ export class LayerEncoder {
     this.#offer = settings.layers[layer]!;
     this.#sink = sink;
     this.#bitrate = this.#offer.bitrate;
-    const counts = { encoded: 0, keyFrames: 0, bytes: 0, dropped: 0, width: 0, height: 0, encodeMs: 0 };
+    const counts = { encoded: 0, keyFrames: 0, bytes: 0, dropped: 0, topTemporal: 0, width: 0, height: 0, encodeMs: 0 };
     this.stats = { layer, on: true, bitrate: this.#bitrate, ...counts };
   }
 
@@ -154,12 +154,14 @@ export class LayerEncoder {
       this.stats.encodeMs = this.stats.encoded === 0 ? ms : this.stats.encodeMs + (ms - this.stats.encodeMs) / 16;
     }
     const svc = (metadata as { svc?: { temporalLayerId?: number } } | undefined)?.svc;
+    const temporal = svc?.temporalLayerId ?? 0;
     const key = chunk.type === "key";
     this.#failures = 0;
     this.stats.encoded++;
     this.stats.bytes += chunk.byteLength;
+    this.stats.topTemporal = Math.max(this.stats.topTemporal, temporal);
     if (key) this.stats.keyFrames++;
-    this.#sink.encoded(this.stats.layer, svc?.temporalLayerId ?? 0, key, chunk.timestamp, chunk);
+    this.#sink.encoded(this.stats.layer, temporal, key, chunk.timestamp, chunk);
   }
 
   #failed(error: unknown): void {
