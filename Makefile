@@ -44,6 +44,7 @@ check-rust: ## Rust: format, lints, generated code, rules of the house
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo xtask gen --check
 	cargo xtask tidy
+	cargo update --workspace --locked --quiet --manifest-path bench/peers/Cargo.toml
 
 check-web: ## Web: types and components
 	$(NPM) run check
