@@ -181,6 +181,11 @@ impl MediaLink {
             self.held_until.get_or_insert(now + HELD_BACK);
         } else if self.held_until.take().is_some() {
             self.released = now;
+            // The network is back: no more is waited for what failed without it.
+            self.failures = 0;
+            if let Phase::Waiting { until } = &mut self.phase {
+                *until = now.min(*until);
+            }
         }
     }
 

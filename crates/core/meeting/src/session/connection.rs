@@ -16,6 +16,9 @@ const PATH_FRESH: Duration = Duration::from_millis(250);
 /// of four pings.
 const RESUMED: Duration = Duration::from_secs(1);
 
+/// What comes by another way after so long a silence shows that the network is back: three of its pings.
+const RETURNS_AFTER: Duration = Duration::from_secs(3);
+
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -62,6 +65,10 @@ pub(super) struct Connection {
     patience: Duration,
     /// Pings come as often as on a suspicious one.
     is_watched: bool,
+    /// When something last came by another way.
+    elsewhere: Duration,
+    /// The network is back since the present attempt began, which may have failed by then.
+    is_back: bool,
     random: u64,
 }
 
@@ -72,6 +79,8 @@ impl Connection {
             attempts: 0,
             patience: Duration::ZERO,
             is_watched: false,
+            elsewhere: Duration::ZERO,
+            is_back: false,
             // xorshift stands still at 0.
             random: seed | 1,
         }
@@ -111,6 +120,7 @@ impl Connection {
     }
 
     pub(super) fn connected(&mut self, now: Duration) {
+        self.is_back = false;
         self.stage = Stage::Up(Pulse {
             heard: now,
             pinged: now,
@@ -167,13 +177,21 @@ impl Connection {
         self.is_watched = closely;
     }
 
-    /// Something came by another way at `at`: the network of this end works.
+    /// Something came by another way at `at`: the network of this end works. Where it did not before, who waits for it
+    /// tries at once.
     pub(super) fn path_heard(&mut self, at: Duration) {
-        if let Stage::Up(pulse) = &mut self.stage {
-            if at > pulse.path_heard + PATH_FRESH {
-                pulse.path_since = at;
+        let before = core::mem::replace(&mut self.elsewhere, at);
+        let returns = at > before + RETURNS_AFTER;
+        match &mut self.stage {
+            Stage::Up(pulse) => {
+                if at > pulse.path_heard + PATH_FRESH {
+                    pulse.path_since = at;
+                }
+                pulse.path_heard = pulse.path_heard.max(at);
             }
-            pulse.path_heard = pulse.path_heard.max(at);
+            Stage::Waiting(_) if returns => self.hurry(at),
+            Stage::Connecting(_) => self.is_back |= returns,
+            Stage::Waiting(_) | Stage::Idle => {}
         }
     }
 
@@ -201,6 +219,9 @@ impl Connection {
             .unwrap_or_default();
         self.attempts += 1;
         self.stage = Stage::Waiting(now + self.jittered(wait));
+        if core::mem::take(&mut self.is_back) {
+            self.hurry(now);
+        }
     }
 
     /// The next attempt comes without its wait; if that fails, the waits go on as before.

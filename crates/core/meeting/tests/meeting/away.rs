@@ -149,3 +149,42 @@ fn a_seat_is_not_given_up_while_somebody_is_on_it() {
     world.until(|world| world.ends[1].session.state().participants.len() == 1);
     world.until(|world| world.phase(0) == Phase::Failed);
 }
+
+/// Each length of an outage falls otherwise into the waits between attempts.
+#[test]
+fn who_waits_for_the_network_tries_at_once_when_something_comes_by_another_way() {
+    for outage in 20..40 {
+        let mut world = two();
+        world.ends[0].cut = true;
+        world.run(ms(1000 * outage));
+        assert_eq!(world.phase(0), Phase::Reconnecting);
+        world.ends[0].cut = false;
+        let back = world.now;
+        world.ends[0].session.path_heard(back);
+        world.until(|world| world.phase(0) == Phase::Joined);
+        // An attempt that began without a network goes its way first.
+        let most = session::Config::default().connect_timeout + ms(200);
+        let took = world.now - back;
+        assert!(took <= most, "{took:?} after an outage of {outage} s");
+    }
+}
+
+/// The media of somebody whose controller is gone comes all the time.
+#[test]
+fn what_comes_by_another_way_all_the_time_hurries_nobody() {
+    let attempts = |hears: bool| {
+        let mut world = two();
+        world.ends[0].cut = true;
+        let before = world.ends[0].doors.len();
+        for _ in 0..500 {
+            world.run(ms(100));
+            if hears {
+                let now = world.now;
+                world.ends[0].session.path_heard(now);
+            }
+        }
+        world.ends[0].doors.len() - before
+    };
+    let (hearing, deaf) = (attempts(true), attempts(false));
+    assert!(hearing > 3 && hearing <= deaf, "{hearing} and {deaf}");
+}

@@ -412,6 +412,7 @@ impl Attendance {
                 self.tell(now, wall, Told::Connected);
             }
             Link::Media => {
+                self.session.path_heard(now);
                 self.media.up(now);
                 self.drain_media(now);
                 self.publish(now, publisher::Input::Connected { max_datagram });

@@ -170,6 +170,29 @@ fn while_the_controller_is_silent_its_link_alone_tries() {
 }
 
 #[test]
+fn a_controller_that_is_heard_again_ends_its_waiting() {
+    let mut link = link();
+    link.controller_silent(s(2), true);
+    link.down(s(3), Code::ConnectionLost);
+    // After twelve seconds it tries by itself: at 14, and, each attempt failing, again and again.
+    let mut attempts = 0;
+    for second in 3..60 {
+        for effect in run(&mut link, s(second)) {
+            attempts += usize::from(matches!(effect, Effect::Connect { .. }));
+        }
+    }
+    assert!((4..8).contains(&attempts), "{attempts}");
+    // Whether it waits or tries in vain in that moment: the next attempt is as soon as may be.
+    link.controller_silent(s(60), false);
+    run(&mut link, s(60));
+    link.down(s(61), Code::ConnectFailed);
+    assert!(matches!(
+        run(&mut link, s(61))[..],
+        [Effect::Connect { .. }]
+    ));
+}
+
+#[test]
 fn a_controller_that_stays_silent_holds_it_back_for_twelve_seconds() {
     let mut link = link();
     run(&mut link, s(1));

@@ -122,7 +122,9 @@ impl Link {
         match self.again {
             Again::One(_) => silence.since = Instant::now(),
             Again::Cluster(..) => {
-                slot.map(|slot| silence.slots.remove(&slot));
+                if let Some(slot) = slot {
+                    silence.slots.remove(&slot);
+                }
             }
         }
     }
