@@ -17,6 +17,11 @@ use crate::path::{Lowest, micros};
 /// How often a publisher is told, while something arrives.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// The same while what arrives has waited for so long: a path that has become slow drops what its queue does not hold,
+/// sound among it, until the publisher knows.
+const SOON: Duration = Duration::from_millis(30);
+const QUEUED_US: i64 = 100_000;
+
 /// What is so much later than the fastest of late is not on time.
 const LATE_US: i64 = 50_000;
 
@@ -115,6 +120,8 @@ pub struct Arrivals {
     last: Duration,
     /// Nothing has come in the interval yet.
     empty: bool,
+    /// What came in it has waited.
+    queued: bool,
     transit_us: Option<i64>,
     lowest: Lowest,
     /// When the path was last back, and whether anything was on time since.
@@ -137,6 +144,7 @@ impl Arrivals {
             began: None,
             last: Duration::ZERO,
             empty: true,
+            queued: false,
             transit_us: None,
             lowest: Lowest::new(LOWEST_US),
             back: Duration::ZERO,
@@ -198,11 +206,12 @@ impl Arrivals {
     pub fn poll(&mut self, now: Duration) -> Option<Feedback> {
         let began = self.began.filter(|_| !self.empty)?;
         let interval = now.saturating_sub(began);
-        if interval < INTERVAL {
+        if interval < self.interval() {
             return None;
         }
         self.began = Some(now);
         self.empty = true;
+        self.queued = false;
         // Padding alone has no time of capture.
         let transit = self.transit_us.take();
         if let Some(transit) = transit {
@@ -219,7 +228,11 @@ impl Arrivals {
     /// When [`Arrivals::poll`] is to be asked.
     pub fn deadline(&self) -> Option<Duration> {
         let began = self.began.filter(|_| !self.empty)?;
-        Some(began + INTERVAL)
+        Some(began + self.interval())
+    }
+
+    fn interval(&self) -> Duration {
+        if self.queued { SOON } else { INTERVAL }
     }
 
     /// The smallest transit of late, of the intervals that were told.
@@ -248,6 +261,7 @@ impl Arrivals {
         if waited > 0 && arrival - waited < micros(self.back).cast_signed() {
             return;
         }
+        self.queued |= waited > QUEUED_US;
         self.transit_us = Some(self.transit_us.map_or(transit, |least| least.min(transit)));
         self.on_time |= waited <= LATE_US;
     }

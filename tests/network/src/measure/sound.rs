@@ -22,6 +22,8 @@ pub struct Listening {
     pub missed: Duration,
     /// What was made up instead of sound that was not there.
     pub made_up: Duration,
+    /// The longest time in the span between two packets that were played, after the first: the gap that is heard.
+    pub gap: Duration,
     /// The greatest delay beyond that of the fastest packet, at the end of each second
     /// after the first two.
     pub delay: Duration,
@@ -44,6 +46,8 @@ pub fn listen(said: &[Said], heard: &[Sound], span: Span) -> Listening {
     let settled = now + SETTLE;
     let mut second = settled;
     let mut waiting = heard.iter().peekable();
+    // When the last packet that was played ended.
+    let mut heard_until = None;
     // What was said last in the span is heard a moment after its end.
     while now < span.to + SETTLE {
         while let Some(sound) = waiting.next_if(|sound| sound.at <= now) {
@@ -52,7 +56,12 @@ pub fn listen(said: &[Said], heard: &[Sound], span: Span) -> Listening {
         let lasts = match playout.pull(now) {
             Play::Packet { sound, speed } => {
                 played.insert(sound);
-                LENGTH.div_f32(speed)
+                let length = LENGTH.div_f32(speed);
+                let before = heard_until.replace(now + length);
+                if span.holds(now) {
+                    found.gap = found.gap.max(now.saturating_sub(before.unwrap_or(now)));
+                }
+                length
             }
             Play::Conceal(time) => {
                 if span.holds(now) {

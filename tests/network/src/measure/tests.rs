@@ -100,6 +100,16 @@ fn a_silence_is_as_long_as_nothing_comes() {
 }
 
 #[test]
+fn a_gap_is_heard_as_long_as_nothing_of_it_is_played() {
+    let (said, heard) = voice(|counter| (!(100..110).contains(&counter)).then_some(0));
+    let found = listen(&said, &heard, Span::seconds(1.0, 5.0));
+    assert!((180..=220).contains(&found.gap.as_millis()), "{found:?}");
+    let (said, heard) = voice(|_| Some(0));
+    let found = listen(&said, &heard, Span::seconds(1.0, 5.0));
+    assert_eq!(found.gap, Duration::ZERO);
+}
+
+#[test]
 fn the_larger_share_counts() {
     let bytes = |each: u64| vec![(ms_of(100), each), (ms_of(200), each)];
     let span = Span::seconds(0.0, 1.0);

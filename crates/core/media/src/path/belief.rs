@@ -102,7 +102,7 @@ const ANOTHER_PERCENT: u64 = 115;
 
 /// A queue of ours is a quarter shorter when so much time has gone since the first cut,
 /// for meanwhile far less was sent than leaves it.
-const OTHERS_US: u64 = 1_500_000;
+const OTHERS_US: u64 = 2_000_000;
 
 /// No longer queue of others is put up with than this.
 const MOST_TOLERATED_US: u64 = 1_000_000;

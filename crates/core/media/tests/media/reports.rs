@@ -141,6 +141,32 @@ fn what_comes_twice_or_late_counts_once() {
     assert_eq!((sum.audio, sum.audio_lost, sum.datagrams_lost), (9, 0, 0));
 }
 
+/// A path that has become slow drops sound until its sender knows.
+#[test]
+fn what_has_waited_is_told_sooner() {
+    let mut arrivals = Arrivals::new();
+    let came = |arrivals: &mut Arrivals, number: u64, late_ms: u64| {
+        let at = ms(1000 + number * 20 + late_ms);
+        arrivals.datagram(at, &datagram(&[number]));
+        at
+    };
+    let mut told = Vec::new();
+    for number in 0..10 {
+        let at = came(&mut arrivals, number, 0);
+        told.extend(arrivals.poll(at).map(|report| report.interval));
+    }
+    assert_eq!(told, [ms(100)]);
+    assert_eq!(arrivals.deadline(), Some(ms(1200)));
+    assert!(arrivals.poll(ms(1200)).is_some());
+    came(&mut arrivals, 10, 80);
+    assert_eq!(arrivals.deadline(), Some(ms(1300)), "jitter");
+    let at = came(&mut arrivals, 11, 120);
+    assert!(arrivals.poll(at).is_some());
+    let late = came(&mut arrivals, 12, 140);
+    assert_eq!(arrivals.deadline(), Some(at + ms(30)));
+    assert!(late < at + ms(60));
+}
+
 #[test]
 fn numbers_that_leap_are_a_new_beginning() {
     let mut arrivals = Arrivals::new();
