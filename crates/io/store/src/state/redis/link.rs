@@ -67,7 +67,7 @@ enum Again {
     One(Box<dyn Fn() -> Result<ConnectionManager, RedisError> + Send + Sync>),
     /// Its client finds a node again, and looks who has a slot where it is told of another: by a node that stands still it
     /// is told nothing.
-    Cluster(ClusterClient, Waiting),
+    Cluster(Box<ClusterClient>, Waiting),
 }
 
 /// What has not been answered.
@@ -82,7 +82,7 @@ struct Silence {
 impl Link {
     pub(super) fn to_cluster(
         connected: ClusterConnection,
-        client: ClusterClient,
+        client: Box<ClusterClient>,
         waiting: Waiting,
     ) -> Self {
         Self::new(Servers::Cluster(connected), Again::Cluster(client, waiting))
@@ -171,7 +171,7 @@ impl Link {
         patience: Patience,
     ) -> Result<T, Error> {
         let until = Instant::now() + self.within(patience);
-        let slot = keys.first().map(|key| Slot::for_key(key));
+        let slot = keys.first().map(Slot::for_key);
         let known = script.known(keys, arguments);
         match self.send(&known, slot, until).await {
             Err(Failure::Redis(error)) if is_unknown(&error) => {
@@ -224,7 +224,7 @@ fn locked(servers: &Mutex<Servers>) -> MutexGuard<'_, Servers> {
 }
 
 /// Asks the nodes of a cluster that answer who has which slots, on connections of its own that are used from then on.
-async fn connect_again(client: ClusterClient, waiting: Waiting, servers: Arc<Mutex<Servers>>) {
+async fn connect_again(client: Box<ClusterClient>, waiting: Waiting, servers: Arc<Mutex<Servers>>) {
     match timeout(CONNECT_WITHIN, client.get_async_connection()).await {
         Ok(Ok(connected)) => {
             *locked(&servers) = Servers::Cluster(connected);

@@ -151,7 +151,7 @@ impl RedisState {
             let connected = timeout(CONNECT_WITHIN, cluster.get_async_connection()).await;
             let connected = connected.map_err(|_| Unusable::Silent)?;
             let connected = connected.map_err(|error| unusable(&error))?;
-            Link::to_cluster(connected, cluster, waiting.clone())
+            Link::to_cluster(connected, Box::new(cluster), waiting.clone())
         } else {
             let config = ConnectionManagerConfig::new()
                 .set_number_of_retries(usize::MAX)
