@@ -10,6 +10,8 @@ export interface PersonOptions {
   tone?: number;
   /** How many cameras the machine has. */
   cameras?: number;
+  /** How many pictures a second they make: 30. */
+  fps?: number;
   /** No devices granted. */
   denied?: boolean;
   viewport?: { width: number; height: number };
@@ -48,7 +50,7 @@ export class Person {
         "--disable-sync",
         "--no-first-run",
         "--autoplay-policy=no-user-gesture-required",
-        `--use-fake-device-for-media-stream=fps=30,device-count=${options.cameras ?? 1}`,
+        `--use-fake-device-for-media-stream=fps=${options.fps ?? 30},device-count=${options.cameras ?? 1}`,
         ...(denied ? [] : ["--use-fake-ui-for-media-stream"]),
         ...(camera === "large" ? [] : [`--use-file-for-fake-video-capture=${file(camera)}`]),
         `--use-file-for-fake-audio-capture=${toneMicrophone(tone)}`,
