@@ -61,6 +61,8 @@ pub(super) enum Need {
 pub(super) struct Connection {
     stage: Stage,
     attempts: usize,
+    /// How often it was sent on since it was last where it belongs.
+    sent_on: usize,
     /// How long the present attempt may take.
     patience: Duration,
     /// Pings come as often as on a suspicious one.
@@ -77,6 +79,7 @@ impl Connection {
         Self {
             stage: Stage::Idle,
             attempts: 0,
+            sent_on: 0,
             patience: Duration::ZERO,
             is_watched: false,
             elsewhere: Duration::ZERO,
@@ -135,7 +138,13 @@ impl Connection {
     /// The other end did what only a working one does: the next loss starts a
     /// new row of attempts.
     pub(super) fn proved(&mut self) {
-        self.attempts = 0;
+        (self.attempts, self.sent_on) = (0, 0);
+    }
+
+    /// The other end names another: what failed before is no reason to wait. Who is sent on and on does.
+    pub(super) fn sent_on(&mut self) {
+        self.attempts = self.sent_on;
+        self.sent_on += 1;
     }
 
     /// Something came. Whether that settles a race: the connection that stands has won.

@@ -141,6 +141,7 @@ impl Session {
         self.doors.told(elsewhere);
         if moved {
             self.disconnect(Code::ConnectionLost);
+            self.connection.sent_on();
             self.lost(now);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use darktower_meeting::meeting;
 use darktower_meeting::session::{self, Phase};
 use darktower_wire::Code;
-use darktower_wire::signal::Controller;
+use darktower_wire::signal::{Controller, Elsewhere, ServerMessage, server_message::Body};
 use darktower_wire::token::Role;
 
 use crate::world::World;
@@ -203,4 +203,32 @@ fn an_outage_of_everything_moves_nobody_when_media_is_back_first() {
     world.ends[0].cut = false;
     run_hearing(&mut world, 0, ms(3000));
     assert_eq!(world.ends[0].doors, [""]);
+}
+
+/// The first that is reached after an outage may not have the meeting.
+#[test]
+fn who_is_sent_on_after_many_failures_goes_at_once() {
+    let mut world = with_others(1);
+    world.ends[0].cut = true;
+    world.run(ms(40_000));
+    assert_eq!(world.phase(0), Phase::Reconnecting);
+    let moved = ServerMessage {
+        body: Some(Body::Elsewhere(Elsewhere {
+            controllers: controllers(&["c"]),
+            moved: true,
+        })),
+        ..ServerMessage::default()
+    };
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        world.say(0, session::Input::Connected);
+        let tried = world.ends[0].doors.len();
+        let sent_on = world.now;
+        world.say(0, session::Input::Message(moved.clone()));
+        world.until(|world| world.ends[0].doors.len() > tried);
+        waits.push(world.now - sent_on);
+    }
+    assert!(waits[0] < ms(10), "{waits:?}");
+    // Two that send it to one another are not asked all the time.
+    assert!(waits[1] > ms(200) && waits[3] > ms(2000), "{waits:?}");
 }
