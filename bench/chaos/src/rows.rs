@@ -163,7 +163,6 @@ impl Row {
                 self.bound.max(AT_BROWSER)
             }
             Measure::Soaked => SOAKED_AT_BROWSER,
-            Measure::Rolled { .. } => ROLLED_AT_BROWSER,
             _ => self.gap.max(AT_BROWSER),
         }
     }
@@ -172,8 +171,6 @@ impl Row {
 /// Where nobody may notice anything a browser may do so for that long: it shares two processors with all processes and
 /// participants, and decodes and draws.
 const AT_BROWSER: Duration = ms(1_000);
-/// In an update all handlers go in order, one after the other: each costs what that costs alone.
-const ROLLED_AT_BROWSER: Duration = ms(5_000);
 /// What a soak breaks costs a handler, and once more where the next one breaks.
 const SOAKED_AT_BROWSER: Duration = ms(10_000);
 

@@ -7,8 +7,6 @@ import { of, report, until } from "../lib/tracks.ts";
 /** Patience, no bound: software encodes 720 lines of these as fast as it can. */
 const PATIENCE_MS = 45_000;
 
-test.setTimeout(180_000);
-
 for (const codec of ["vp09.00.31.08", "av01.0.05M.08"]) {
   test(`a camera in ${codec} has three layers of three temporal ones each, and each is decoded where it is shown`, async () => {
     const server = await Server.start();

@@ -162,9 +162,8 @@ fn what_has_waited_is_told_sooner() {
     assert_eq!(arrivals.deadline(), Some(ms(1300)), "jitter");
     let at = came(&mut arrivals, 11, 120);
     assert!(arrivals.poll(at).is_some());
-    let late = came(&mut arrivals, 12, 140);
+    came(&mut arrivals, 12, 140);
     assert_eq!(arrivals.deadline(), Some(at + ms(30)));
-    assert!(late < at + ms(60));
 }
 
 #[test]
