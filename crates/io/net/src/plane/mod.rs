@@ -6,13 +6,15 @@
 //! [`App`]; other threads, and other shards, speak to it by messages.
 //!
 //! A turn of the loop: messages, packets, timers, events; then the app writes what is pending, and every session that
-//! was written to is transmitted once.
+//! was written to is transmitted once: at once where the shard has time to spare, a few milliseconds later, with what comes
+//! meanwhile, where it has not.
 //!
 //! It must not know a meeting or a track. Where to start: [`Plane::start`] and [`App`].
 //!
 //! Invariant: a shard never waits for another. What does not fit into the other's inbox comes back to the sender.
 
 mod inbox;
+mod pace;
 mod shard;
 mod socket;
 

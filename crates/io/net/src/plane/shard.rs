@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::inbox::{Inbox, Letter, Outlet};
+use super::pace::Pace;
 use super::socket::Socket;
 use super::{App, Io, Shared};
 use crate::server::CLOSE_LINGER;
@@ -50,8 +51,11 @@ pub(super) fn run<A: App>(
     };
     let mut readable = false;
     let mut stop: Option<Instant> = None;
+    let mut pace = Pace::new(Instant::now());
     loop {
         let mut now = Instant::now();
+        pace.wakes(now);
+        shard.endpoint.set_hold(pace.hold());
         if stop.is_none() && shared.stopping.load(Ordering::SeqCst) {
             stop = Some(now + CLOSE_LINGER);
             shard.endpoint.close(now);
@@ -75,6 +79,7 @@ pub(super) fn run<A: App>(
         }
         let wake = [shard.endpoint.deadline(), shard.app.deadline(), stop];
         let wake = wake.into_iter().flatten().min();
+        pace.sleeps(Instant::now());
         readable = shard.sleep(wake, &shared);
     }
     tracing::debug!(

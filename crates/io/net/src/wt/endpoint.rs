@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig};
@@ -113,6 +113,11 @@ pub struct Endpoint {
     touched: VecDeque<u32>,
     /// Sessions that may have something to send.
     dirty: VecDeque<u32>,
+    /// Those of them that wait for more to send, and until when.
+    held_back: VecDeque<(Instant, u32)>,
+    hold: Duration,
+    /// Those that send now.
+    ready: VecDeque<u32>,
     /// When which session is due: one entry for each that has one, so that it stays small enough for the cache.
     timers: BTreeSet<(Instant, u32)>,
     events: VecDeque<(SessionKey, Event)>,
@@ -139,6 +144,9 @@ impl Endpoint {
             draining: false,
             touched: VecDeque::new(),
             dirty: VecDeque::new(),
+            held_back: VecDeque::new(),
+            hold: Duration::ZERO,
+            ready: VecDeque::new(),
             timers: BTreeSet::new(),
             events: VecDeque::new(),
             answers: VecDeque::new(),
@@ -337,17 +345,37 @@ impl Endpoint {
             buffer.extend_from_slice(&bytes);
             return Some(transmit);
         }
-        while let Some(&slot) = self.dirty.front() {
+        self.release_due(now);
+        while let Some(&slot) = self.ready.front() {
             if let Some(held) = held(&mut self.slots, slot as usize) {
                 let conn = &mut held.session.conn;
                 if let Some(transmit) = conn.poll_transmit(now, segments.max(1), buffer) {
                     return Some(translated(&transmit));
                 }
             }
-            self.dirty.pop_front();
+            self.ready.pop_front();
             self.settle(slot);
+            self.release_due(now);
         }
         None
+    }
+
+    /// From now on, what sessions have to send waits this long for more of it. Those that are not open do not wait.
+    pub fn set_hold(&mut self, hold: Duration) {
+        self.hold = hold;
+    }
+
+    fn release_due(&mut self, now: Instant) {
+        while let Some(slot) = self.dirty.pop_front() {
+            let open = held(&mut self.slots, slot as usize).is_some_and(|h| h.session.is_open());
+            match open && !self.hold.is_zero() {
+                true => self.held_back.push_back((now + self.hold, slot)),
+                false => self.ready.push_back(slot),
+            }
+        }
+        while let Some((_, slot)) = self.held_back.pop_front_if(|(at, _)| *at <= now) {
+            self.ready.push_back(slot);
+        }
     }
 
     /// A session has nothing more to send now: what follows from that.
@@ -404,7 +432,9 @@ impl Endpoint {
 
     /// Call [`Endpoint::timeout`] no later than this.
     pub fn deadline(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let held_back = self.held_back.front().map(|(at, _)| *at);
+        timer.into_iter().chain(held_back).min()
     }
 
     /// Time has passed.

@@ -49,6 +49,34 @@ fn a_request_is_handed_up_and_answered() {
 }
 
 #[test]
+fn what_comes_while_others_keep_a_shard_busy_leaves_together() {
+    const HOLD: Duration = Duration::from_millis(5);
+    let mut pair = Pair::open();
+    // Past the search for the path's MTU.
+    pair.pass(Duration::from_secs(1));
+    pair.transmit();
+    pair.server.endpoint.set_hold(HOLD);
+    let (begun, before) = (pair.now, pair.sent);
+    for payload in [b"one", b"two"] {
+        pair.server.session().send_datagram(payload).unwrap();
+        pair.transmit();
+        assert_eq!(pair.sent, before);
+        pair.now += Duration::from_millis(2);
+    }
+    pair.until(|pair| pair.client.datagrams().len() == 2);
+    assert_eq!(pair.now, begun + HOLD + DELAY);
+    assert_eq!(pair.sent - before, 1);
+}
+
+#[test]
+fn who_asks_to_come_in_does_not_wait_for_others() {
+    let mut pair = Pair::new();
+    pair.server.endpoint.set_hold(Duration::from_millis(5));
+    let took = pair.until(|pair| pair.server.key.is_some());
+    assert_eq!(took, DELAY * 3);
+}
+
+#[test]
 fn a_refused_client_reads_the_status() {
     let mut pair = Pair::new();
     pair.until(|pair| pair.server.key.is_some());
