@@ -56,7 +56,10 @@ function lumaAt(n: number, x: number, y: number): number {
   return (bit ^ row) === 1 ? 235 : 16;
 }
 
-/** A wav file of ten seconds with one tone, swelling four times a second: what is steady is no voice. */
+/** How often the tones swell, in ms. */
+export const SWELL_MS = 250;
+
+/** A wav file of ten seconds with one tone that swells: what is steady is no voice. */
 export function toneMicrophone(hz: number): string {
   const path = join(directory, `syllables-${hz}.wav`);
   if (existsSync(path)) return path;
@@ -64,7 +67,7 @@ export function toneMicrophone(hz: number): string {
   const rate = 48_000;
   const samples = new Int16Array(rate * 10);
   for (let i = 0; i < samples.length; i++) {
-    const swell = 0.6 - 0.4 * Math.cos((2 * Math.PI * 4 * i) / rate);
+    const swell = 0.6 - 0.4 * Math.cos((2 * Math.PI * (1000 / SWELL_MS) * i) / rate);
     samples[i] = Math.round(9000 * swell * Math.sin((2 * Math.PI * hz * i) / rate));
   }
   const header = Buffer.alloc(44);

@@ -18,6 +18,11 @@ export interface Probe {
   own(seconds: number): Promise<Sighting[]>;
   /** Level (dB) at a tone and in the rest of the spectrum, in what is heard. */
   hear(hz: number, seconds: number): Promise<{ tone: number; rest: number }>;
+  /**
+   * When the sound swells, as it leaves the own microphone or as the output plays it: wall time in ms of any swell,
+   * between 0 and the `period` at which they come.
+   */
+  swells(where: "own" | "heard", period: number, seconds: number): Promise<number>;
 }
 
 declare global {
@@ -35,7 +40,7 @@ export interface MarkShape {
 }
 
 export function install(shape: MarkShape): void {
-  type Processor = new (init: { track: MediaStreamTrack }) => { readable: ReadableStream<VideoFrame> };
+  type Processor = new <Frame = VideoFrame>(init: { track: MediaStreamTrack }) => { readable: ReadableStream<Frame> };
   const { MediaStreamTrackProcessor: processor } = globalThis as unknown as { MediaStreamTrackProcessor: Processor };
   const now = (): number => performance.timeOrigin + performance.now();
 
@@ -123,5 +128,51 @@ export function install(shape: MarkShape): void {
     return { tone: median(tones), rest: median(rests) };
   }
 
-  globalThis.probe = { watch, own, hear };
+  let microphone: MediaStreamTrack | undefined;
+  const devices = navigator.mediaDevices;
+  const open = devices?.getUserMedia.bind(devices);
+  if (devices !== undefined) {
+    devices.getUserMedia = async (wanted) => {
+      const stream = await open(wanted);
+      microphone = stream.getAudioTracks()[0] ?? microphone;
+      return stream;
+    };
+  }
+
+  async function swells(where: "own" | "heard", period: number, seconds: number): Promise<number> {
+    if (where === "own") return swelling(microphone!.clone(), period, seconds);
+    const output = globalThis.darktower.output!;
+    const context = output.context as AudioContext;
+    const ear = new MediaStreamAudioDestinationNode(context);
+    output.connect(ear);
+    const at = await swelling(ear.stream.getAudioTracks()[0]!, period, seconds);
+    output.disconnect(ear);
+    return (at + (context.baseLatency + context.outputLatency) * 1000) % period;
+  }
+
+  /** The phase of the loudness at the period, which background and codec leave alone. */
+  async function swelling(track: MediaStreamTrack, period: number, seconds: number): Promise<number> {
+    const pieces = new processor<AudioData>({ track }).readable.getReader();
+    const loud: { at: number; level: number }[] = [];
+    // A piece may be read late, but never before it was heard.
+    let offset = Infinity;
+    const until = performance.now() + seconds * 1000;
+    while (performance.now() < until) {
+      const { value, done } = await pieces.read();
+      if (done) break;
+      const samples = new Float32Array(value.numberOfFrames);
+      value.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+      const at = value.timestamp / 1000;
+      offset = Math.min(offset, now() - value.duration / 1000 - at);
+      loud.push({ at, level: samples.reduce((sum, sample) => sum + Math.abs(sample), 0) / samples.length });
+      value.close();
+    }
+    track.stop();
+    const angle = ({ at }: { at: number }): number => (2 * Math.PI * (at + offset)) / period;
+    const x = loud.reduce((sum, one) => sum + one.level * Math.cos(angle(one)), 0);
+    const y = loud.reduce((sum, one) => sum + one.level * Math.sin(angle(one)), 0);
+    return ((Math.atan2(y, x) / (2 * Math.PI) + 1) % 1) * period;
+  }
+
+  globalThis.probe = { watch, own, hear, swells };
 }
