@@ -93,6 +93,7 @@ impl Participant {
             name: format!("Participant {number}"),
             publish: vec![microphone(), camera()],
             key: Some(key),
+            decodes: Vec::new(),
         };
         this.say(crowd, client_message::Body::Join(join)).await?;
         let mut again = 0;

@@ -5,6 +5,7 @@
 //! connected, and what was asked of whom, is here and is rebuilt by resuming ends.
 
 mod api;
+mod decodes;
 mod handlers;
 mod key_faults;
 mod key_requests;
@@ -295,6 +296,7 @@ impl Meeting {
             (Asked::KeyGroupInfo(info), Stage::Joined) => self.key_group_info(from, info),
             (Asked::KeyResync(_), Stage::Joined) => self.key_resync(from),
             (Asked::MediaSilent(_), Stage::Joined) => self.media_silent(from),
+            (Asked::SetDecodes(set), Stage::Joined) => self.set_decodes(from, set),
         }
     }
 

@@ -78,6 +78,9 @@ pub(super) struct Seat {
     /// When it was taken first, unix milliseconds; 0 in what a former release wrote.
     #[prost(uint64, tag = "10")]
     pub(super) joined_ms: u64,
+    /// Codec strings that its participant decodes; empty where it has not said.
+    #[prost(string, repeated, tag = "11")]
+    pub(super) decodes: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -13,7 +13,7 @@ use super::api::{
 };
 use super::record::{Change, Removed, Seat};
 use super::silence::Silence;
-use super::{From, Meeting, Session, Stage, tracks};
+use super::{From, Meeting, Session, Stage, decodes, tracks};
 use crate::fingerprint::sha256;
 
 /// Lobbies are open to everybody with a token, but not without end.
@@ -120,6 +120,9 @@ impl Meeting {
         if length == 0 || length > MAX_NAME || name.chars().any(char::is_control) {
             return self.refuse(from, Code::NameInvalid, "");
         }
+        if let Err(code) = decodes::judge(&join.decodes) {
+            return self.refuse(from, code, "a list of codecs is too long");
+        }
         let held = self.records.seat(from.participant).cloned();
         if held.is_none() && self.is_full() {
             return self.refuse(from, Code::MeetingFull, "");
@@ -127,6 +130,10 @@ impl Meeting {
         let resumed = held.is_some();
         let mut seat = held.unwrap_or_else(|| self.new_seat(from));
         seat.name = name.to_owned();
+        let says_anew = !join.decodes.is_empty() && seat.decodes != join.decodes;
+        if says_anew {
+            seat.decodes = join.decodes;
+        }
         let mut new_tracks = Vec::new();
         for publish in &join.publish {
             let next = self.records.last_track + new_tracks.len() as u32 + 1;
@@ -154,6 +161,9 @@ impl Meeting {
         }
         if resumed {
             self.tell_away(from.participant, false);
+        }
+        if resumed && says_anew {
+            self.tell_decodes(from.participant);
         }
         let outcome = self.take_join_key(from, key);
         self.answer_joined(from, resumed, outcome);
@@ -454,6 +464,7 @@ impl Meeting {
         let changed = signal::ParticipantChanged {
             participant_id: id.to_vec().into(),
             away,
+            decodes: Vec::new(),
         };
         self.broadcast(Some(id), &Body::ParticipantChanged(changed));
     }
@@ -510,5 +521,6 @@ fn participant(seat: &Seat) -> signal::Participant {
         role: seat.role,
         away: seat.away_until_ms != 0,
         tracks: seat.tracks.iter().map(tracks::public).collect(),
+        decodes: seat.decodes.clone(),
     }
 }

@@ -95,6 +95,8 @@ pub enum Input {
         /// Whether they are wanted.
         wanted: bool,
     },
+    /// This end decodes these codecs (codec strings). Said at once, with the join, or after the next resume.
+    Decodes(Vec<String>),
     /// Remove another participant (hosts only).
     Remove(ParticipantId),
     /// End the meeting for everybody (hosts only).
@@ -324,6 +326,8 @@ pub struct Attendance {
     pub away: bool,
     /// Their tracks: encoded `TrackDescription` and mute state.
     pub tracks: BTreeMap<TrackId, TrackState>,
+    /// Codec strings that they decode; empty where they have not said.
+    pub decodes: Vec<String>,
 }
 
 /// A track on the roster.
@@ -376,6 +380,8 @@ pub struct State {
     pub lobby_participants: u32,
     /// Own tracks by handle.
     pub own_tracks: BTreeMap<u32, OwnTrack>,
+    /// Codec strings that this end decodes; empty while nobody knows.
+    pub decodes: Vec<String>,
     /// Tracks of others that are not wanted.
     pub unwanted: std::collections::BTreeSet<TrackId>,
     /// Takes the seat again, also after a reload.

@@ -78,6 +78,9 @@ impl Session {
                     .and_then(|id| self.state.participants.get_mut(&id))
                 {
                     attendance.away = changed.away;
+                    if !changed.decodes.is_empty() {
+                        attendance.decodes = changed.decodes;
+                    }
                 }
             }
             Body::ParticipantLeft(left) => {
@@ -199,6 +202,7 @@ impl Session {
             self.send(request, body);
         }
         self.restore_tracks(&in_join);
+        self.say_decodes();
     }
 
     /// The controller has the meeting.
@@ -452,6 +456,7 @@ fn attendance(participant: Participant) -> Option<(ParticipantId, Attendance)> {
         tracks: tracks
             .map(|track| (TrackId(track.id), track_state(track)))
             .collect(),
+        decodes: participant.decodes,
     };
     Some((id, attendance))
 }

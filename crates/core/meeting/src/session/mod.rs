@@ -225,6 +225,12 @@ impl Session {
                 });
                 self.ask(What::Subscribe(track), body, true);
             }
+            Input::Decodes(decodes) => {
+                self.state.decodes = decodes;
+                if self.is_talking() {
+                    self.say_decodes();
+                }
+            }
             Input::Remove(participant) => {
                 let body = Body::RemoveParticipant(signal::RemoveParticipant {
                     participant_id: participant.to_vec().into(),
@@ -284,6 +290,7 @@ impl Session {
             name: join.name,
             publish: join.publish,
             key: join.key,
+            decodes: self.state.decodes.clone(),
         });
         self.ask(What::Join, body, false);
     }
@@ -440,6 +447,20 @@ impl Session {
             body: Some(body),
             ..ClientMessage::default()
         }));
+    }
+
+    /// Says what this end decodes, where that is known here and not on the roster. It wants no answer: a controller of a
+    /// former release would refuse it.
+    fn say_decodes(&mut self) {
+        let decodes = self.state.decodes.clone();
+        let own = self
+            .state
+            .me
+            .and_then(|me| self.state.participants.get_mut(&me));
+        if let Some(own) = own.filter(|own| !decodes.is_empty() && own.decodes != decodes) {
+            own.decodes.clone_from(&decodes);
+            self.say(Body::SetDecodes(signal::SetDecodes { decodes }));
+        }
     }
 
     fn send_publish(&mut self, publish: Publish) {

@@ -1,6 +1,7 @@
 //! Both ends of the signalling conversation, over a virtual link and clock.
 
 mod away;
+mod decodes;
 mod elsewhere;
 mod keys;
 mod mutes;

@@ -11,6 +11,7 @@ use darktower_wire::token::Role;
 use proptest::prelude::*;
 use prost::Message as _;
 
+use crate::decodes::decodes;
 use crate::world::{World, info, publish};
 
 #[derive(Debug, Clone)]
@@ -21,6 +22,7 @@ enum Step {
     Cut(usize),
     Publish(usize),
     Mute(usize, u32, bool),
+    Decodes(usize, bool),
     Reload(usize, bool),
     Poison,
     TakeOver,
@@ -35,6 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Cut),
         1 => any::<usize>().prop_map(Step::Publish),
         3 => (any::<usize>(), 1_u32..3, any::<bool>()).prop_map(|(end, handle, muted)| Step::Mute(end, handle, muted)),
+        1 => any::<(usize, bool)>().prop_map(|(end, is_able)| Step::Decodes(end, is_able)),
         1 => any::<(usize, bool)>().prop_map(|(end, is_early)| Step::Reload(end, is_early)),
         1 => Just(Step::Poison),
         1 => Just(Step::TakeOver),
@@ -80,6 +83,10 @@ proptest! {
                 Step::Mute(n, handle, muted) => {
                     let end = pick(n, &world);
                     world.say(end, Input::SetMuted { handle, muted });
+                }
+                Step::Decodes(n, is_able) => {
+                    let end = pick(n, &world);
+                    world.say(end, Input::Decodes(decodes(is_able)));
                 }
                 Step::Reload(n, is_early) => {
                     let end = pick(n, &world);
@@ -186,6 +193,7 @@ fn bodies(bytes: &[u8]) -> Vec<Body> {
             name: String::from_utf8_lossy(&bytes).into_owned(),
             publish: vec![publish(track)],
             key: None,
+            decodes: vec!["vp8".into(); usize::from(first % 40)],
         }),
         Body::Resume(signal::Resume {
             epoch: u64::from(first),
@@ -221,6 +229,9 @@ fn bodies(bytes: &[u8]) -> Vec<Body> {
         Body::KeyGroupInfo(signal::KeyGroupInfo {
             epoch: 0,
             group_info: bytes.clone(),
+        }),
+        Body::SetDecodes(signal::SetDecodes {
+            decodes: vec![String::from_utf8_lossy(&bytes).into_owned()],
         }),
         Body::RemoveParticipant(signal::RemoveParticipant {
             participant_id: bytes,

@@ -19,6 +19,7 @@ pub(crate) const WALL: u64 = 1_790_000_000_000;
 pub(crate) const DELAY: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "messages are most of what comes")]
 enum Up {
     Message(ClientMessage),
     Closed,
@@ -566,8 +567,11 @@ impl World {
             let waiting: Vec<_> = end.asked.keys().collect();
             assert!(waiting.is_empty(), "unanswered: {waiting:?}");
             let state = end.session.state();
+            let me = state.me.expect("it is in the meeting");
+            if !state.decodes.is_empty() {
+                assert_eq!(state.participants[&me].decodes, state.decodes);
+            }
             for own in state.own_tracks.values() {
-                let me = state.me.expect("it is in the meeting");
                 let track = own.track.expect("it is published");
                 let shown = &state.participants[&me].tracks[&track];
                 assert_eq!(shown.muted, own.muted, "shown as wished");

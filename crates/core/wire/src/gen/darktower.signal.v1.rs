@@ -13,7 +13,7 @@ pub struct ClientMessage {
     pub traceparent: ::prost::alloc::string::String,
     #[prost(
         oneof = "client_message::Body",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26"
     )]
     pub body: ::core::option::Option<client_message::Body>,
 }
@@ -53,6 +53,8 @@ pub mod client_message {
         KeyResync(super::KeyResync),
         #[prost(message, tag = "25")]
         MediaSilent(super::MediaSilent),
+        #[prost(message, tag = "26")]
+        SetDecodes(super::SetDecodes),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -131,6 +133,9 @@ pub struct Join {
     /// where it was shown none (then it founds the group, see KeyCommit.founding).
     #[prost(message, optional, tag = "3")]
     pub key: ::core::option::Option<KeyCommit>,
+    /// As in SetDecodes; empty where it is not known yet.
+    #[prost(string, repeated, tag = "4")]
+    pub decodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Take one's seat again with the resume token (which rode on the CONNECT).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -246,6 +251,9 @@ pub struct Participant {
     pub away: bool,
     #[prost(message, repeated, tag = "5")]
     pub tracks: ::prost::alloc::vec::Vec<Track>,
+    /// As it said in SetDecodes; empty where it has not.
+    #[prost(string, repeated, tag = "6")]
+    pub decodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ParticipantJoined {
@@ -258,6 +266,17 @@ pub struct ParticipantChanged {
     pub participant_id: ::prost::bytes::Bytes,
     #[prost(bool, tag = "2")]
     pub away: bool,
+    /// Empty: as before.
+    #[prost(string, repeated, tag = "3")]
+    pub decodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What this participant can decode, with or without a track of its own: said
+/// once it is known, so that the others encode what everybody can.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetDecodes {
+    /// WebCodecs codec strings, in place of those said before.
+    #[prost(string, repeated, tag = "1")]
+    pub decodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ParticipantLeft {
@@ -286,8 +305,8 @@ pub struct TrackDescription {
     pub sample_rate_hz: u32,
     #[prost(uint32, tag = "7")]
     pub channels: u32,
-    /// Codec strings that its publisher can decode, so that others encode what
-    /// everybody can. Who says nothing decodes "vp8" and no more.
+    /// What its publisher can decode, as far as that was known when the track was
+    /// published: for ends of a former release, which do not know SetDecodes.
     #[prost(string, repeated, tag = "8")]
     pub decodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// A track of the same publisher whose place this one takes: receivers show the

@@ -197,6 +197,7 @@ plain_envelopes! {
         SetMuted "set_muted" Subscribe "subscribe" KeyCommit "key_commit" KeyAnswer "key_answer"
         KeyGroupInfo "key_group_info" Ping "ping" RemoveParticipant "remove_participant"
         EndMeeting "end_meeting" KeyResync "key_resync" MediaSilent "media_silent"
+        SetDecodes "set_decodes"
     }
     signal::ServerMessage, server_message { reply_to, must_understand, sequence } {
         Lobby "lobby" Joined "joined" Done "done" Refused "refused" Published "published"
@@ -217,7 +218,7 @@ plain_envelopes! {
 
 plain_messages! {
     signal::Hello {}
-    signal::Join { name, publish, key }
+    signal::Join { name, publish, key, decodes }
     signal::Resume { epoch, keys_lost, epoch_sha256 }
     signal::Leave {}
     signal::Lobby { meeting, participant_id, participants, key, media, elsewhere }
@@ -231,9 +232,10 @@ plain_messages! {
     signal::RemoveParticipant { participant_id }
     signal::EndMeeting {}
     signal::Meeting { id, code, title, max_participants, key_in_link }
-    signal::Participant { id, name, role, away, tracks }
+    signal::Participant { id, name, role, away, tracks, decodes }
     signal::ParticipantJoined { participant }
-    signal::ParticipantChanged { participant_id, away }
+    signal::ParticipantChanged { participant_id, away, decodes }
+    signal::SetDecodes { decodes }
     signal::ParticipantLeft { participant_id, code }
     signal::TrackDescription {
         kind, source, codec, label, layers, sample_rate_hz, channels, decodes, replaces

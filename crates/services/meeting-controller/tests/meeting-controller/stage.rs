@@ -297,6 +297,7 @@ impl Talk {
             name: name.to_owned(),
             publish: publish.to_vec(),
             key: None,
+            decodes: Vec::new(),
         };
         match self.ask(client_message::Body::Join(join)).await {
             Body::Joined(joined) => joined,
