@@ -191,7 +191,8 @@ impl Client {
     }
 
     /// Joins under a name, with tracks to publish at once, in the order of the offers. Does not wait for the links or
-    /// the answer: [`Client::reach`] does.
+    /// the answer: [`Client::reach`] does. A program that decodes more than VP8 says so before
+    /// ([`Command::Decodes`]): browsers send what everybody decodes.
     pub async fn join(&self, name: &str, mut offers: Vec<TrackOffer>) -> Result<Vec<Track>, Gone> {
         let tracks = offers.iter_mut().map(|offer| self.track(offer)).collect();
         self.wish(Command::Join {

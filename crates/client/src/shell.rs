@@ -24,6 +24,9 @@ use crate::via::Via;
 /// How long the API may take to say where the meeting is.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 
+/// What a program decodes that does not say otherwise.
+const DECODES: &str = "vp8";
+
 /// News of the links on the way to the core; readers wait where it is full.
 const INBOX: usize = 512;
 
@@ -74,6 +77,8 @@ impl Shell {
 
     /// Until everybody let go of the participant, or it was told to end.
     pub(crate) async fn run(mut self, enter: Command, mut wishes: mpsc::Receiver<Wish>) {
+        let codecs = vec![DECODES.to_owned()];
+        self.tell(Input::Command(Command::Decodes { codecs }));
         self.tell(Input::Command(enter));
         let ended = loop {
             tokio::select! {

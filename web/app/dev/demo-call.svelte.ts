@@ -18,7 +18,7 @@ const names = [
   "Emmy Noether",
 ];
 
-const layered = { layers: 3, decodes: ["vp8"], replaces: 0, layer: null, temporal: null, paused: false };
+const layered = { layers: 3, replaces: 0, layer: null, temporal: null, paused: false };
 
 function participant(i: number): Participant {
   const camera: Track = {
@@ -118,6 +118,7 @@ export class DemoCall implements CallView {
       meeting,
       me: { id: "0f00", name: names[0]!, role: "host" },
       participants,
+      decodable: ["vp8"],
       lobby_participants: 2,
       links: { signal: "up", media: "up", media_refused: null },
       e2ee: { ready: true, epoch: 3, code: "48213 90467 11835 70294 65518 32906", members: n },

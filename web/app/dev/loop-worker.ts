@@ -40,7 +40,7 @@ onmessage = ({ data }) => {
         width: 1280,
         height: 720,
         layers: layers.length,
-        ...{ decodes: [], replaces: 0, layer: null, temporal: null, paused: false },
+        ...{ replaces: 0, layer: null, temporal: null, paused: false },
       });
       const state: CoreState = {
         ...idleState,

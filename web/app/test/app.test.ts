@@ -74,7 +74,6 @@ describe("comings and goings", () => {
     width: 1,
     height: 1,
     layers: 1,
-    decodes: [],
     replaces: 0,
     layer: null,
     temporal: null,

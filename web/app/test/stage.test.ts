@@ -5,7 +5,7 @@ import { connectionState, pictureState, rateText, Steady } from "../src/lib/qual
 import { areas, boxes, featured, largeBoxes, lastHeard, room, tilesOf, type OwnSource } from "../src/lib/tiles.ts";
 
 function track(id: number, change: Partial<Track> = {}): Track {
-  const none = { layer: null, temporal: null, paused: false, decodes: [], replaces: 0 };
+  const none = { layer: null, temporal: null, paused: false, replaces: 0 };
   const size = { width: 1280, height: 720, layers: 3 };
   return { id, source: "camera", kind: "video", codec: "vp8", label: "", muted: false, ...size, ...none, ...change };
 }

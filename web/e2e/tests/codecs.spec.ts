@@ -18,12 +18,7 @@ for (const codec of ["vp09.00.31.08", "av01.0.05M.08"]) {
     try {
       const link = await makeMeeting(ada, server.url);
       await ada.goIn(link, "Ada", { codec });
-      // In the lobby a browser finds out what it decodes; who goes straight in says what all do.
-      await ben.page.goto(link);
-      await ben.page.getByLabel("Your name").fill("Ben");
-      await ben.page.waitForFunction(() => globalThis.darktower.snapshot.links.media === "up");
-      await ben.page.getByRole("button", { name: "Join", exact: true }).click();
-      await ben.inMeeting();
+      await ben.goIn(link, "Ben");
       const codecs = () =>
         ben.page.evaluate(() => {
           const { participants } = globalThis.darktower.snapshot;
@@ -45,6 +40,41 @@ for (const codec of ["vp09.00.31.08", "av01.0.05M.08"]) {
       expect(sent.map(({ width, height }) => `${width}x${height}`)).toEqual(["320x180", "640x360", "1280x720"]);
       for (const layer of sent) expect(layer.encoded).toBeGreaterThan(0);
       expect(sent.map((layer) => layer.topTemporal)).toEqual([2, 2, 2]);
+      expect([...ada.errors, ...ben.errors]).toEqual([]);
+    } finally {
+      await ada.leaveMachine();
+      await ben.leaveMachine();
+      await server.stop();
+    }
+  });
+}
+
+const newcomers = { "with a camera": { camera: 150, fps: 10 }, "with nothing to show": { denied: true } };
+for (const [how, options] of Object.entries(newcomers)) {
+  test(`who goes straight in ${how} takes nobody's codec away`, async () => {
+    const codec = "vp09.00.31.08";
+    const server = await Server.start();
+    const [ada, ben] = await Promise.all([Person.arrive({ fps: 10 }), Person.arrive(options)]);
+    try {
+      const link = await makeMeeting(ada, server.url);
+      await ada.goIn(link, "Ada", { codec });
+      // Every codec that Ada's camera has had, and what is known of what Ben decodes.
+      await ada.page.evaluate(() => {
+        const codecs = new Set<string>();
+        globalThis.darktower.subscribe(({ participants }) => {
+          const tracks = participants.find(({ me }) => me)?.tracks ?? [];
+          for (const { kind, codec } of tracks) if (kind === "video") codecs.add(codec);
+        });
+        Object.assign(globalThis, { codecs });
+      });
+      const codecs = () => ada.page.evaluate(() => [...(globalThis as unknown as { codecs: Set<string> }).codecs]);
+      const decodable = () => ada.page.evaluate(() => globalThis.darktower.snapshot.decodable);
+      await expect.poll(codecs).toEqual([codec]);
+      expect(await decodable()).toBeNull();
+      await ben.goIn(link, "Ben");
+      await until(ben, PATIENCE_MS, (now) => (of(now, "Ada", "camera")?.decoded ?? 0) > 10);
+      await expect.poll(decodable).toContain("vp09");
+      expect(await codecs()).toEqual([codec]);
       expect([...ada.errors, ...ben.errors]).toEqual([]);
     } finally {
       await ada.leaveMachine();

@@ -149,7 +149,7 @@ test("the connection is explained, accessibly", async () => {
   await page.keyboard.press("Escape");
 });
 
-test("a codec that a newcomer cannot decode is left without a blink", async () => {
+test("a codec that a newcomer cannot decode is left without a blink, and taken up again when that one is gone", async () => {
   const codec = (): Promise<string | undefined> =>
     ada.page.evaluate(
       () =>
@@ -167,11 +167,13 @@ test("a codec that a newcomer cannot decode is left without a blink", async () =
     }).observe(tile, { childList: true, subtree: true });
     Object.assign(globalThis, { gaps });
   });
-  // A bot says nothing of what it decodes: the lightest it is.
   const bot = Bot.start(link, "Bot", { audio: toneClip(700) });
   try {
     await bot.joined();
     await expect.poll(codec).toBe("vp8");
+    await until(ada, 5_000, (now) => (of(now, "Ben", "camera")?.fps ?? 0) > 5);
+    await bot.leave();
+    await expect.poll(codec).toBe(LIGHT.codec);
     await until(ada, 5_000, (now) => (of(now, "Ben", "camera")?.fps ?? 0) > 5);
     expect(await ada.page.evaluate(() => (globalThis as unknown as { gaps: number[] }).gaps)).toEqual([]);
   } finally {

@@ -12,8 +12,6 @@ export interface TrackOffer {
   muted: boolean;
   label: string;
   layers?: LayerOffer[];
-  /** Codecs that this end decodes. */
-  decodes?: readonly string[];
   /** The number of an own track that this one takes the place of. */
   replaces?: number;
   sample_rate?: number;
@@ -56,6 +54,7 @@ export type Command =
   | { do: "unpublish"; handle: number }
   | { do: "mute"; handle: number; muted: boolean }
   | { do: "subscribe"; track: number; wanted: boolean }
+  | { do: "decodes"; codecs: readonly string[] }
   | { do: "show"; views: View[] }
   | { do: "remove"; participant: string }
   | { do: "end" }

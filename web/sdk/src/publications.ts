@@ -3,7 +3,7 @@
  * that they are offered with, and their way into the worker.
  */
 import { audioFeed, type Feed, videoFeed } from "./capture/input.ts";
-import { type Abilities, abilities, assumed, choose, sharedFamilies, family, isHeavy } from "./codecs.ts";
+import { type Abilities, abilities, choose, family, isHeavy, unasked } from "./codecs.ts";
 import { layersOf } from "./layers.ts";
 import type { AudioSettings, Command, ToWorker, TrackOffer, VideoSettings } from "./messages.ts";
 import type { CoreState, Source } from "./snapshot.ts";
@@ -43,9 +43,10 @@ export class Publications {
   /** Families that this machine was seen to keep up with, and those it was not. */
   readonly #fast = new Set<string>();
   readonly #slow = new Set<string>();
-  #able: Abilities = assumed;
+  #able: Abilities = unasked;
   #asked = false;
-  #shared: Set<string> | null = null;
+  /** What all the others decode; null where anything will do. */
+  #decodable: readonly string[] | null = null;
   /** Offers go out as they are made; before, all of them go with the join. */
   #announced = false;
   #closed = false;
@@ -56,12 +57,13 @@ export class Publications {
     this.#first = codec;
   }
 
-  /** Asks the browser for its codecs, once. */
+  /** Asks the browser for its codecs, once, and tells the others what it decodes. */
   learn(): void {
     if (this.#asked) return;
     this.#asked = true;
     void abilities().then((able) => {
       this.#able = able;
+      this.#events.command({ do: "decodes", codecs: able.decodes });
       for (const own of this.#own.values()) this.#tryOut(own);
     });
   }
@@ -69,7 +71,7 @@ export class Publications {
   /** From now on each change is said at once; what there is so far is returned. */
   announce(): TrackOffer[] {
     this.#announced = true;
-    return Array.from(this.#own.values(), ({ offer }) => this.#said(offer));
+    return Array.from(this.#own.values(), ({ offer }) => offer);
   }
 
   /** What is published, by the page's numbers. */
@@ -86,7 +88,7 @@ export class Publications {
     const own: Own = { offer, track: null, feed: null };
     this.#own.set(handle, own);
     this.#events.post({ type: "mute", handle, muted });
-    if (this.#announced) this.#events.command({ do: "publish", track: this.#said(offer) });
+    if (this.#announced) this.#events.command({ do: "publish", track: offer });
     this.#feed(own, track);
     this.#tryOut(own);
     this.#events.changed();
@@ -100,7 +102,7 @@ export class Publications {
     const { offer } = own;
     const { width, height } = sizeOf(track);
     const layers = layersOf(offer.source, offer.codec, width, height);
-    const decodable = this.#shared?.has(family(offer.codec)) ?? true;
+    const decodable = this.#isDecodable(offer.codec);
     if (decodable && layers.length === offer.layers?.length) return this.#feed(own, track);
     // Another camera with a smaller or larger picture: other layers, so another track.
     own.track = track;
@@ -125,17 +127,15 @@ export class Publications {
     this.#events.changed();
   }
 
-  /** Follows who is there: what somebody cannot decode is encoded otherwise. */
-  follow({ participants }: CoreState): void {
-    const shared = sharedFamilies(participants);
-    if (String([...(shared ?? [])]) === String([...(this.#shared ?? [])])) return;
-    this.#shared = shared;
-    if (shared === null) return;
+  /** Follows what all the others decode: another codec where somebody cannot decode this one, or all can a better one. */
+  follow({ decodable }: CoreState): void {
+    if (JSON.stringify(decodable) === JSON.stringify(this.#decodable)) return;
+    this.#decodable = decodable;
     for (const own of [...this.#own.values()]) {
       const { codec, layers, source } = own.offer;
-      if (layers === undefined || shared.has(family(codec))) continue;
-      const other = this.#choice(source);
-      if (family(other) !== family(codec)) this.#change(own, other);
+      if (layers === undefined) continue;
+      const best = this.#choice(source);
+      if (family(best) !== family(codec)) this.#change(own, best);
     }
   }
 
@@ -174,8 +174,12 @@ export class Publications {
     const keepsUp = (codec: string): boolean =>
       !this.#slow.has(family(codec)) && (!isHeavy(codec) || this.#fast.has(family(codec)));
     const first = this.#first;
-    const fits = first !== null && (this.#shared?.has(family(first)) ?? true) && !this.#slow.has(family(first));
-    return fits ? first : choose(source, this.#able, this.#shared, keepsUp);
+    const fits = first !== null && this.#isDecodable(first) && !this.#slow.has(family(first));
+    return fits ? first : choose(source, this.#able, this.#decodable, keepsUp);
+  }
+
+  #isDecodable(codec: string): boolean {
+    return this.#decodable?.includes(family(codec)) ?? true;
   }
 
   #form(offer: TrackOffer, track: MediaStreamTrack, codec: string): void {
@@ -183,15 +187,11 @@ export class Publications {
     Object.assign(offer, { codec, layers: layersOf(offer.source, codec, width, height) });
   }
 
-  #said(offer: TrackOffer): TrackOffer {
-    return { ...offer, decodes: this.#able.decodes };
-  }
-
   /** In the lobby there is time to find out whether a better codec is not too much. */
   #tryOut(own: Own): void {
     const { offer } = own;
     if (offer.layers === undefined || this.#announced) return;
-    const best = choose(offer.source, this.#able, this.#shared, () => true);
+    const best = choose(offer.source, this.#able, this.#decodable, () => true);
     if (this.#first !== null || !isHeavy(best) || navigator.hardwareConcurrency < CORES_TO_SPARE) return;
     const settings = { ...settingsOf(offer), codec: best };
     this.#events.post({ type: "trial", handle: offer.handle, settings });
@@ -219,7 +219,7 @@ export class Publications {
     own.offer = offer;
     own.feed = null;
     this.#events.post({ type: "mute", handle: offer.handle, muted: offer.muted });
-    if (this.#announced) this.#events.command({ do: "publish", track: this.#said(offer) });
+    if (this.#announced) this.#events.command({ do: "publish", track: offer });
     this.#feed(own, track);
     setTimeout(() => {
       if (this.#closed) return;

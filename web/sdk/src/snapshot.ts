@@ -18,8 +18,6 @@ export interface Track {
   height: number;
   /** How many layers it has. */
   layers: number;
-  /** Codecs that its publisher decodes. */
-  decodes: readonly string[];
   /** The track whose place it takes once that one is gone; 0: none. */
   replaces: number;
   /** The layer and temporal layer that this end gets; null where nothing was said of it. */
@@ -52,6 +50,8 @@ export interface CoreState {
   };
   me: null | { id: string; name: string; role: Role };
   participants: Participant[];
+  /** Families of codecs that all the others decode; null where anything will do. */
+  decodable: readonly string[] | null;
   lobby_participants: number;
   /** `media_refused`: the code with which the media handler refuses this end for the moment. */
   links: { signal: LinkState; media: LinkState; media_refused: string | null };
@@ -90,6 +90,7 @@ export const idleState: CoreState = {
   meeting: null,
   me: null,
   participants: [],
+  decodable: null,
   lobby_participants: 0,
   links: { signal: "down", media: "down", media_refused: null },
   e2ee: { ready: false, epoch: 0, code: "", members: 0 },

@@ -130,7 +130,6 @@ impl Clip {
             muted: false,
             label: label.to_owned(),
             layers: Vec::new(),
-            decodes: Vec::new(),
             replaces: None,
             sample_rate: 0,
             channels: 0,

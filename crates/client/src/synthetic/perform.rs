@@ -52,7 +52,6 @@ fn offer(source: TrackSource) -> TrackOffer {
         muted: false,
         label: "synthetic".to_owned(),
         layers: Vec::new(),
-        decodes: Vec::new(),
         replaces: None,
         sample_rate: 0,
         channels: 0,

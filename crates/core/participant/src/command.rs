@@ -79,6 +79,12 @@ pub enum Command {
         /// Wanted or not.
         wanted: bool,
     },
+    /// What this end decodes, in place of what was said before. Whoever has said nothing for a while is taken for one that
+    /// decodes "vp8" and no more. Good for all attendances, before the first one, too.
+    Decodes {
+        /// WebCodecs codec strings.
+        codecs: Vec<String>,
+    },
     /// What the screen shows, in place of what was said before. It is said to
     /// the media handler whenever there is one; video that is not named is not sent.
     Show {
@@ -115,9 +121,6 @@ pub struct TrackOffer {
     /// one, of which nothing is known.
     #[serde(default)]
     pub layers: Vec<LayerOffer>,
-    /// WebCodecs codec strings that this end can decode.
-    #[serde(default)]
-    pub decodes: Vec<String>,
     /// Handle of the own track that this one takes the place of: it stays until
     /// this one is seen.
     #[serde(default)]
@@ -218,8 +221,8 @@ impl TrackOffer {
     }
 
     /// The description that travels to the others; `replaces` is the meeting's
-    /// number of the track whose place it takes, 0 where it takes none.
-    pub fn description(&self, replaces: u32) -> TrackDescription {
+    /// number of the track whose place it takes, 0 where it takes none; `decodes` is what this end decodes.
+    pub fn description(&self, replaces: u32, decodes: &[String]) -> TrackDescription {
         let layers = (0..).zip(self.announced_layers()).map(|(id, layer)| Layer {
             id,
             width_px: layer.width,
@@ -236,7 +239,7 @@ impl TrackOffer {
             layers: layers.collect(),
             sample_rate_hz: self.sample_rate,
             channels: self.channels,
-            decodes: self.decodes.clone(),
+            decodes: decodes.to_vec(),
             replaces,
         }
     }

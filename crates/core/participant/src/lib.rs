@@ -15,6 +15,7 @@
 mod access;
 mod attendance;
 mod command;
+mod decodable;
 mod entry;
 mod keys;
 mod lobby;

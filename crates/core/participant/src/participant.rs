@@ -76,6 +76,8 @@ pub enum Input {
 #[derive(Debug, Default)]
 pub struct Participant {
     attendance: Option<Box<Attendance>>,
+    /// What this end decodes; empty while it is not known.
+    decodes: Vec<String>,
     /// Why no attendance could begin.
     failed: Option<Problem>,
     outputs: VecDeque<Output>,
@@ -108,6 +110,10 @@ impl Participant {
                 self.begin(now, wall, |now, wall| {
                     Attendance::resume(now, wall, *access, &resume, link_secret, traceparent)
                 });
+            }
+            Input::Command(Command::Decodes { codecs }) => {
+                self.decodes = codecs;
+                self.tell_decodes(now, wall);
             }
             input => match &mut self.attendance {
                 Some(attendance) => attendance.handle(now, wall, input),
@@ -164,6 +170,7 @@ impl Participant {
             Ok(attendance) => {
                 self.failed = None;
                 self.attendance = Some(Box::new(attendance));
+                self.tell_decodes(now, wall);
             }
             Err(code) => {
                 self.attendance = None;
@@ -171,6 +178,13 @@ impl Participant {
             }
         }
         self.outputs.push_back(Output::Changed);
+    }
+
+    fn tell_decodes(&mut self, now: Duration, wall: u64) {
+        if let Some(attendance) = &mut self.attendance {
+            let codecs = self.decodes.clone();
+            attendance.handle(now, wall, Input::Command(Command::Decodes { codecs }));
+        }
     }
 
     /// A wish before any attendance is answered; late news of links are nothing.

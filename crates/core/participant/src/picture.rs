@@ -35,6 +35,10 @@ pub(crate) fn of(attendance: &Attendance) -> State {
             .iter()
             .map(|(id, one)| participant(*id, one, attendance))
             .collect(),
+        decodable: attendance
+            .decodable
+            .families()
+            .map(|families| families.iter().cloned().collect()),
         lobby_participants: session.lobby_participants,
         links: Links {
             signal: signal_link(session.link),
@@ -146,7 +150,6 @@ fn track_state(
         width: largest.map_or(0, |layer| layer.width_px),
         height: largest.map_or(0, |layer| layer.height_px),
         layers: description.layers.len(),
-        decodes: description.decodes,
         replaces: description.replaces,
         layer: share.filter(|it| !it.paused).map(|it| it.layer),
         temporal: share.filter(|it| !it.paused).map(|it| it.temporal),

@@ -19,6 +19,8 @@ pub struct State {
     pub me: Option<Me>,
     /// Everybody with a seat, by id.
     pub participants: Vec<ParticipantState>,
+    /// Families of codecs ("vp8", "vp09") that all the others decode; `None` where anything will do.
+    pub decodable: Option<Vec<String>>,
     /// How many are in the meeting, as told in the lobby.
     pub lobby_participants: u32,
     /// The two connections.
@@ -139,8 +141,6 @@ pub struct TrackState {
     pub height: u32,
     /// How many layers it has.
     pub layers: usize,
-    /// Codec strings that its publisher can decode.
-    pub decodes: Vec<String>,
     /// The track whose place it takes; 0: none.
     pub replaces: u32,
     /// The layer that this end gets; `None` where nothing was said of it.

@@ -23,6 +23,7 @@ use prost::Message;
 
 use crate::access::Access;
 use crate::command::{Command, Encoded, TrackOffer};
+use crate::decodable::Decodable;
 use crate::entry::Entrant;
 use crate::keys::Keys;
 use crate::media_link::{CONTROL_STREAM, MediaLink};
@@ -60,6 +61,9 @@ pub(crate) struct Attendance {
     /// Others' tracks as the subscriber was told of them.
     followed: BTreeMap<TrackId, subscriber::Track>,
     screen: screen::Screen,
+    /// What this end decodes; empty while it is not known.
+    decodes: Vec<String>,
+    pub(crate) decodable: Decodable,
     /// Names as last shown, to tell who came and went; `None` before joining.
     present: Option<BTreeMap<ParticipantId, String>>,
     /// Why the keys kept this end out, where they did.
@@ -151,6 +155,8 @@ impl Attendance {
             offers: BTreeMap::new(),
             followed: BTreeMap::new(),
             screen: screen::Screen::default(),
+            decodes: Vec::new(),
+            decodable: Decodable::default(),
             present: None,
             failure: None,
             to_session: VecDeque::new(),
@@ -174,6 +180,7 @@ impl Attendance {
             self.publisher.deadline(),
             self.subscriber.deadline(),
             self.media.deadline(),
+            self.decodable.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -304,6 +311,9 @@ impl Attendance {
     fn tick(&mut self, now: Duration, wall: u64) {
         self.keys.tick(now, wall);
         self.media.tick(now);
+        if self.decodable.review(now) {
+            self.outputs.push_back(Output::Changed);
+        }
         self.publish(now, publisher::Input::Tick);
         self.subscribed(now, subscriber::Input::Tick);
         self.tell(now, wall, Told::Tick);
@@ -354,6 +364,10 @@ impl Attendance {
             }
             // Those begin an attendance; this one has begun.
             Command::Enter { .. } | Command::Resume { .. } => return,
+            Command::Decodes { codecs } => {
+                self.decodes.clone_from(&codecs);
+                Told::Decodes(codecs)
+            }
         };
         self.tell(now, wall, told);
     }
@@ -391,7 +405,7 @@ impl Attendance {
         };
         let own = &self.session.state().own_tracks;
         let former = track.replaces.and_then(|handle| own.get(&handle)?.track);
-        let description = track.description(former.map_or(0, |id| id.0));
+        let description = track.description(former.map_or(0, |id| id.0), &self.decodes);
         let shape = shape_of(track);
         self.offers.insert(track.handle, Offer { kind, shape });
         signal::Publish {

@@ -169,6 +169,8 @@ impl Attendance {
             }
         }
         self.followed = followed;
+        let others = decoded_by_others(self.session.state(), self.me);
+        self.decodable.follow(now, others);
         self.say_what_comes(now);
         self.tell_who_came_and_went();
         self.outputs.push_back(Output::Changed);
@@ -276,6 +278,28 @@ pub(super) fn said(reply: Reply) -> KeySaid {
         },
         Reply::Resync => KeySaid::Resync,
     }
+}
+
+/// What each of the others says it decodes: about itself, or with a track where its end is of a former release.
+pub(super) fn decoded_by_others(
+    state: &session::State,
+    me: ParticipantId,
+) -> impl Iterator<Item = (ParticipantId, Vec<String>)> {
+    let others = state.participants.iter().filter(move |(id, _)| **id != me);
+    others.map(|(id, one)| {
+        let with_track = || {
+            let descriptions = one.tracks.values();
+            let mut decodes = descriptions
+                .filter_map(|track| TrackDescription::decode(&track.description[..]).ok())
+                .map(|description| description.decodes);
+            decodes.find(|decodes| !decodes.is_empty())
+        };
+        let decodes = match one.decodes.is_empty() {
+            true => with_track().unwrap_or_default(),
+            false => one.decodes.clone(),
+        };
+        (*id, decodes)
+    })
 }
 
 /// The others' tracks that are to be opened and decoded.

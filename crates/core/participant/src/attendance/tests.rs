@@ -11,6 +11,8 @@ use crate::command::TrackSource;
 use crate::output::Event;
 use darktower_wire::Code;
 
+mod codecs;
+
 const MEETING: MeetingId = MeetingId([7; 16]);
 const WALL: u64 = 1_790_000_000_000;
 const NOW: Duration = Duration::from_secs(3);
@@ -73,8 +75,12 @@ fn outputs(attendance: &mut Attendance) -> Vec<Output> {
 
 /// What was said on the signalling stream.
 fn said(attendance: &mut Attendance) -> Vec<ClientMessage> {
+    signalled(outputs(attendance))
+}
+
+fn signalled(outputs: impl IntoIterator<Item = Output>) -> Vec<ClientMessage> {
     let mut decoder = Decoder::new(MAX_SIGNAL);
-    for output in outputs(attendance) {
+    for output in outputs {
         if let Output::Write {
             link: Link::Signal,
             bytes,
@@ -215,7 +221,6 @@ fn what_is_published_while_joining_is_said_once_one_is_in() {
         muted: false,
         label: String::new(),
         layers: Vec::new(),
-        decodes: Vec::new(),
         replaces: None,
         sample_rate: 0,
         channels: 0,
