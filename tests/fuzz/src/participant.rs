@@ -158,6 +158,7 @@ impl World {
             role: Role::Guest.into(),
             away: false,
             tracks,
+            decodes: Vec::new(),
         };
         let others = vec![
             track(7, Kind::Video, Source::Camera),
