@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// The same while what arrives has waited for so long: a path that has become slow drops what its queue does not hold,
 /// sound among it, until the publisher knows.
 const SOON: Duration = Duration::from_millis(30);
-const QUEUED_US: i64 = 100_000;
+const QUEUED_US: i64 = 80_000;
 
 /// What is so much later than the fastest of late is not on time.
 const LATE_US: i64 = 50_000;
@@ -55,10 +55,10 @@ const MOST_TRACKS: usize = 64;
 pub struct Feedback {
     /// How long the interval was.
     pub interval: Duration,
-    /// Bytes of whole frames and of padding that arrived in it.
+    /// Bytes of pictures, sound and padding that arrived in it.
     pub bytes: u64,
-    /// The smallest of (arrival - capture) over its frames, in microseconds between two
-    /// clocks that know nothing of one another; of padding alone, the smallest of late.
+    /// The smallest of (arrival - capture) over its frames and the pieces of those that are not whole yet, in
+    /// microseconds between two clocks that know nothing of one another; of padding alone, the smallest of late.
     pub transit_us: i64,
     /// Audio frames that arrived, each counted once.
     pub audio: u32,
@@ -154,9 +154,13 @@ impl Arrivals {
         }
     }
 
-    /// A video frame has come whole; its size with the header.
-    pub fn frame(&mut self, now: Duration, header: &Header, bytes: usize) {
+    /// So many bytes of a stream of video have come.
+    pub fn piece(&mut self, now: Duration, bytes: usize) {
         self.arrived(now, bytes);
+    }
+
+    /// A video frame has come, or as yet the beginning of it, at which its header is.
+    pub fn frame(&mut self, now: Duration, header: &Header) {
         self.travelled(now, header);
     }
 

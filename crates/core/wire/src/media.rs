@@ -188,6 +188,14 @@ impl GroupDecoder {
         self.buffer.len()
     }
 
+    /// The header of a frame that is not whole yet, once it has been read.
+    pub fn partial(&self) -> Option<Header> {
+        let mut reader = Reader::new(&self.buffer);
+        reader.varint("frame length").ok()?;
+        let (header, _) = Header::decode(&self.buffer[reader.position()..]).ok()?;
+        Some(header)
+    }
+
     /// The next whole frame, or `None` until more bytes arrive.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, DecodeError> {
         if !self.started {

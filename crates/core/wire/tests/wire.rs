@@ -107,6 +107,24 @@ proptest! {
     }
 
     #[test]
+    fn the_header_of_half_a_frame_is_known_once_it_is_there(
+        header in any_header(),
+        payload in proptest::collection::vec(any::<u8>(), 1..300),
+        cut in 0usize..400,
+    ) {
+        let stream = group_stream(&[(header, payload.clone())]);
+        let cut = cut.min(stream.len() - 1);
+        let mut decoder = GroupDecoder::default();
+        decoder.push(&stream[..cut]);
+        prop_assert_eq!(decoder.next_frame(), Ok(None));
+        let header_ends = stream.len() - payload.len();
+        prop_assert_eq!(decoder.partial(), (cut >= header_ends).then_some(header));
+        decoder.push(&stream[cut..]);
+        prop_assert!(matches!(decoder.next_frame(), Ok(Some(_))));
+        prop_assert_eq!(decoder.partial(), None);
+    }
+
+    #[test]
     fn bundles_come_back(header in any_header(), sizes in proptest::collection::vec(0usize..300, 1..=MAX_BUNDLE)) {
         let frames: Vec<_> = sizes.iter().map(|size| {
             let mut bytes = Vec::new();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use darktower_media::Kind;
 use darktower_media::allowance::{Allowance, Check};
+use darktower_media::arrivals::Arrivals;
 use darktower_net::wt::{Progress, Session, StreamId};
 use darktower_wire::Code;
 use darktower_wire::datagram::Datagram;
@@ -41,6 +42,8 @@ pub(crate) struct Ingress {
     partial: usize,
     lies: usize,
     allowance: Allowance,
+    /// What the participant is told of it.
+    pub(crate) arrivals: Arrivals,
     /// Streams that are read again once the allowance permits it.
     paused: Vec<StreamId>,
     /// When something may have waited too long, or may be read again.
@@ -58,6 +61,7 @@ impl Ingress {
                 shared.config.publish_bytes_per_second,
                 shared.config.rate_patience,
             ),
+            arrivals: Arrivals::new(),
             paused: Vec::new(),
             look: None,
         }
@@ -122,16 +126,18 @@ impl Ingress {
             return Ok(());
         };
         let before = group.decoder.pending();
-        let allowance = &mut self.allowance;
+        let (allowance, arrivals) = (&mut self.allowance, &mut self.arrivals);
         let progress = wt.read(stream, |chunk| {
             shared.tap(Direction::Ingress, || chunk.clone());
             allowance.spend(chunk.len());
+            arrivals.piece(now, chunk.len());
             group.decoder.push(&chunk);
         });
         let refused = loop {
             match group.decoder.next_frame() {
                 Ok(None) => break None,
                 Ok(Some(frame)) => {
+                    arrivals.frame(now, &frame.header);
                     tally.received(frame.bytes.len());
                     group.since = None;
                     taken.push(Taken {
@@ -146,6 +152,9 @@ impl Ingress {
                 }
             }
         };
+        if let Some(header) = group.decoder.partial() {
+            arrivals.frame(now, &header);
+        }
         let after = group.decoder.pending();
         self.partial = self.partial + after - before;
         // Between frames a picture may stand still for as long as it likes.
@@ -197,7 +206,6 @@ impl Ingress {
         shared: &Shared,
         tally: &mut Tally,
         (bytes, front): (Bytes, usize),
-        arrived: impl FnOnce(&Datagram),
         taken: &mut Vec<Taken>,
     ) -> Result<(), Code> {
         if !self.permits(now)? {
@@ -212,7 +220,7 @@ impl Ingress {
                 return Ok(());
             }
         };
-        arrived(&datagram);
+        self.arrivals.datagram(now, &datagram);
         let mut take = |header, packet: Packet| {
             tally.received(packet.frame_len());
             let kind = Kind::Audio;

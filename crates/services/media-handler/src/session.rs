@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use darktower_media::Bitrate;
-use darktower_media::arrivals::Arrivals;
 use darktower_media::demand::View;
 use darktower_media::forwarder::SessionId;
 use darktower_media::path::{Loss, Upkeep};
 use darktower_net::wt::{Progress, Session as Wt, SessionKey, StreamId};
 use darktower_net::{CloseReason, ClosedBy};
 use darktower_wire::Code;
-use darktower_wire::datagram::{self, Datagram};
+use darktower_wire::datagram;
 use darktower_wire::framing::{self, FramingError, MAX_MEDIA_CONTROL};
 use darktower_wire::ids::{MeetingId, ParticipantId, TrackId};
 use darktower_wire::media_control::{
@@ -61,7 +60,6 @@ pub(crate) struct Session {
     pub(crate) says: Vec<server_control::Body>,
     /// What its path needs, and when.
     pub(crate) upkeep: Upkeep,
-    arrivals: Arrivals,
     ingress: Ingress,
     outgoing: Outgoing,
     control: Option<StreamId>,
@@ -95,7 +93,6 @@ impl Session {
             waits: None,
             says: Vec::new(),
             upkeep: Upkeep::new(now),
-            arrivals: Arrivals::new(),
             ingress: Ingress::new(now, shared),
             outgoing: Outgoing::new(shared, is_trunk),
             control: None,
@@ -151,14 +148,8 @@ impl Session {
         match self.control == Some(stream) {
             true => self.converse(shared, wt, stream, upward),
             false => {
-                let before = upward.frames.len();
                 let taken = &mut upward.frames;
-                let read = self.ingress.read(now, shared, tally, wt, stream, taken);
-                for taken in &upward.frames[before..] {
-                    let bytes = taken.packet.frame_len();
-                    self.arrivals.frame(now, &taken.header, bytes);
-                }
-                read
+                self.ingress.read(now, shared, tally, wt, stream, taken)
             }
         }
     }
@@ -174,10 +165,9 @@ impl Session {
         upward: &mut Upward,
     ) -> Result<(), Code> {
         let front = wt.datagram_front().len();
-        let (arrivals, taken) = (&mut self.arrivals, &mut upward.frames);
-        let arrived = |datagram: &Datagram| arrivals.datagram(now, datagram);
+        let taken = &mut upward.frames;
         self.ingress
-            .datagram(now, shared, tally, (bytes, front), arrived, taken)
+            .datagram(now, shared, tally, (bytes, front), taken)
     }
 
     /// The connection has taken bytes of a stream that had to wait.
@@ -279,7 +269,7 @@ impl Session {
         if std::mem::take(&mut self.drains) {
             self.say(wt, server_control::Body::Drain(Drain {}))?;
         }
-        if let Some(feedback) = self.arrivals.poll(now) {
+        if let Some(feedback) = self.ingress.arrivals.poll(now) {
             self.says
                 .push(server_control::Body::Feedback(feedback.into()));
         }
@@ -329,7 +319,7 @@ impl Session {
         [
             self.hello_by,
             self.upkeep.deadline(),
-            self.arrivals.deadline(),
+            self.ingress.arrivals.deadline(),
             self.ingress.deadline(),
             self.outgoing.deadline(),
         ]

@@ -310,18 +310,24 @@ impl Handler {
                 ..
             } => self.control(now, at, &bytes),
             Heard::Data { stream, bytes, fin } => {
-                let decoder = self.sessions[at].groups.entry(stream).or_default();
+                let Session {
+                    groups, arrivals, ..
+                } = &mut self.sessions[at];
+                let decoder = groups.entry(stream).or_default();
+                arrivals.piece(now, bytes.len());
                 decoder.push(&bytes);
                 let mut frames = Vec::new();
                 while let Some(frame) = decoder.next_frame()? {
+                    arrivals.frame(now, &frame.header);
                     frames.push(frame);
                 }
+                if let Some(header) = decoder.partial() {
+                    arrivals.frame(now, &header);
+                }
                 if fin {
-                    self.sessions[at].groups.remove(&stream);
+                    groups.remove(&stream);
                 }
                 for frame in frames {
-                    let arrivals = &mut self.sessions[at].arrivals;
-                    arrivals.frame(now, &frame.header, frame.bytes.len());
                     self.frame(now, at, Kind::Video, &frame);
                 }
                 Ok(())

@@ -75,8 +75,7 @@ impl Spans {
         sudden: 1,
         jitter: 7,
     };
-    /// Where a frame counts when the last of it has come: a large one hides for a while,
-    /// and then counts all at once.
+    /// Where reports tell of frames, each 100 ms: streams bring some of them in bursts, behind a piece that was lost.
     pub(crate) const OF_FRAMES: Self = Self {
         capacity_us: 600_000,
         delivery_us: 600_000,
@@ -398,7 +397,7 @@ impl Belief {
         let fits = (self.bps / 2 * 3).min(self.history.fastest_bps());
         let is_ours = stretch.arrival_bps() > fits / 100 * OURS_PERCENT;
         let move_us = match self.spans.of_frames() {
-            // Of whole frames nobody knows what of their delay is a queue.
+            // Of frames nobody knows what of their delay is a queue.
             true => last.abs_diff(stretch.delay_us).min(MOST_MOVE_US),
             false if is_ours => 0,
             false => 2 * stretch.delay_us.saturating_sub(last).min(MOST_MOVE_US),

@@ -120,8 +120,8 @@ pub struct Path {
     /// When padding may be due again.
     step_at: Micros,
     open: Open,
-    /// A queue that was made is let drain while a quarter of what leaves it may follow:
-    /// by silence it would drain faster, but sound has to go on.
+    /// A queue that was made is let drain while half of what leaves it may follow: by silence it would drain faster, but
+    /// sound has to go on, and the key frame of a smaller layer ends a freeze.
     drain: u64,
     /// A queue may be growing: until the next stretch tells, no more is on the way.
     brake: Option<u64>,
@@ -145,8 +145,9 @@ struct Open {
     from: Micros,
     from_sent: Micros,
     stretch: Stretch,
-    /// The smallest delay of a packet.
+    /// The smallest delay of a packet, and the same of the newest acknowledgement alone.
     least_us: u64,
+    last_us: u64,
 }
 
 impl Path {
@@ -225,6 +226,7 @@ impl Path {
         let open = &mut self.open;
         open.stretch.full |= !app_limited;
         open.least_us = open.least_us.min(delay);
+        open.last_us = open.last_us.min(delay);
         if now == open.from {
             // What arrived before the stretch's clock began to run.
             open.from_sent = open.from_sent.max(sent);
@@ -232,7 +234,7 @@ impl Path {
             open.stretch.bytes += bytes;
         }
         if self.drain > 0 {
-            self.drain = self.drain.saturating_sub(bytes / 4 * 3);
+            self.drain = self.drain.saturating_sub(bytes / 2);
         }
         if self.prober.is_testing() {
             self.prober.arrived(now, sent, bytes, delay);
@@ -244,6 +246,10 @@ impl Path {
     /// largest packet (RFC 8899).
     pub fn remaining(&mut self, bytes: u64) {
         self.in_flight = bytes;
+        if self.slows_down() {
+            self.close();
+            self.set_window(self.event);
+        }
     }
 
     /// Packets are lost, the newest of them sent at `sent_at`, or (`ecn`) routers marked
@@ -355,10 +361,11 @@ impl Path {
             }
             self.brake = None;
             self.begin(now, sent);
-        } else if self.event - self.open.from >= STRETCH_US {
+        } else if self.is_long_enough() {
             self.close();
         }
         self.open.stretch.acks += 1;
+        self.open.last_us = u64::MAX;
         self.heard = true;
         self.event = now;
         self.stuck = match self.trickle {
@@ -390,16 +397,36 @@ impl Path {
         };
     }
 
-    /// Judges the stretch up to the newest acknowledgement; the next begins there.
-    fn close(&mut self) {
-        let (at, open) = (self.event, self.open);
-        let stretch = Stretch {
-            arrival_us: at - open.from,
+    fn is_long_enough(&self) -> bool {
+        self.event - self.open.from >= STRETCH_US
+    }
+
+    /// The stretch shows a path that has become slow, and is judged at once: the next acknowledgement, at which others
+    /// are, is two large packets away on such a path.
+    fn slows_down(&self) -> bool {
+        let taken = self.taken();
+        let base = self.belief.base_us().unwrap_or(u64::MAX);
+        self.is_long_enough()
+            && self.open.last_us.saturating_sub(base) > self.belief.threshold_us()
+            && piles_up(&taken)
+            && taken.arrival_bps() < self.belief.bps() / 2
+    }
+
+    /// The stretch up to the newest acknowledgement.
+    fn taken(&self) -> Stretch {
+        let open = self.open;
+        Stretch {
+            arrival_us: self.event - open.from,
             send_us: self.newest_sent.saturating_sub(open.from_sent),
             delay_us: open.least_us,
             offered: open.stretch.bytes + open.stretch.lost,
             ..open.stretch
-        };
+        }
+    }
+
+    /// Judges the stretch up to the newest acknowledgement; the next begins there.
+    fn close(&mut self) {
+        let (at, stretch) = (self.event, self.taken());
         let arrived = stretch.bytes;
         self.loss.count(Duration::from_micros(at), arrived, 0);
         let (jitter_us, believed) = (self.belief.jitter_us(), self.belief.bps());
@@ -407,7 +434,7 @@ impl Path {
             self.drain = self.in_flight;
         }
         let waits = self.belief.queue_us() > BRAKE_US + jitter_us;
-        let piles_up = waits && stretch.arrival_us > stretch.send_us * 2;
+        let piles_up = waits && piles_up(&stretch);
         self.brake = piles_up.then_some(self.in_flight);
         if piles_up && stretch.arrival_bps() < believed / 2 {
             self.alarm_until = at + ALARM_US;
@@ -436,6 +463,11 @@ impl Path {
     fn silence_us(&self) -> u64 {
         SILENCE_US.max(3 * self.round_trip.get())
     }
+}
+
+/// It arrived at less than half the pace at which it was sent.
+fn piles_up(stretch: &Stretch) -> bool {
+    stretch.arrival_us > stretch.send_us * 2
 }
 
 /// Cheaper than `Duration::as_micros`, which is of 128 bits.

@@ -26,7 +26,7 @@ const STEP_US: u64 = 10_000;
 /// A test is a success with less queue than this, and half of the jitter.
 const CLEAR_US: u64 = 20_000;
 
-/// Of what was sent so much (hundredths) has to arrive: whole frames count when they end.
+/// Of what was sent so much (hundredths) has to arrive: reports begin and end beside the test.
 const FLOWED_PERCENT: u64 = 80;
 
 #[derive(Debug, Clone, Copy)]

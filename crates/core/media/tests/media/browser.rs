@@ -290,16 +290,20 @@ impl Browser {
                         break;
                     }
                     stream.decoder.push(&stream.data[stream.read..at + len]);
+                    self.arrivals.piece(now, at + len - stream.read);
                     stream.read = at + len;
                 }
                 while let Some(frame) = stream.decoder.next_frame().expect("frames") {
-                    self.arrivals.frame(now, &frame.header, frame.bytes.len());
+                    self.arrivals.frame(now, &frame.header);
                     self.arrived.push(Arrival {
                         at: now,
                         captured: Duration::from_micros(frame.header.capture_us),
                         layer: Some(frame.header.layer),
                         number: frame.header.frame,
                     });
+                }
+                if let Some(header) = stream.decoder.partial() {
+                    self.arrivals.frame(now, &header);
                 }
             }
         }

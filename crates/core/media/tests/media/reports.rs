@@ -58,8 +58,10 @@ fn a_report_each_hundred_milliseconds_while_something_arrives() {
         capture_us: 5_000_000,
         ..Header::default()
     };
-    arrivals.frame(ms(1000), &header, 700);
-    arrivals.frame(ms(1030), &header, 300);
+    arrivals.piece(ms(1000), 700);
+    arrivals.frame(ms(1000), &header);
+    arrivals.piece(ms(1030), 300);
+    arrivals.frame(ms(1030), &header);
     assert_eq!(arrivals.deadline(), Some(ms(1100)));
     assert_eq!(arrivals.poll(ms(1099)), None);
     let report = arrivals.poll(ms(1100)).expect("a report");
@@ -81,17 +83,21 @@ fn what_waited_out_an_outage_says_nothing_of_a_queue() {
         capture_us: at * 1000,
         ..Header::default()
     };
-    arrivals.frame(ms(1000), &captured(980), 700);
+    let frame = |arrivals: &mut Arrivals, at: u64, captured_ms: u64| {
+        arrivals.piece(ms(at), 700);
+        arrivals.frame(ms(at), &captured(captured_ms));
+    };
+    frame(&mut arrivals, 1000, 980);
     assert_eq!(arrivals.poll(ms(1100)).expect("one").transit_us, 20_000);
-    arrivals.frame(ms(9000), &captured(1010), 700);
+    frame(&mut arrivals, 9000, 1010);
     assert_eq!(arrivals.poll(ms(9100)).expect("one").transit_us, 20_000);
     arrivals.datagram(ms(9150), &padding);
     assert_eq!(arrivals.poll(ms(9200)).expect("one").transit_us, 20_000);
     // What was sent since is as late as it is; and where nothing is on time, the next pause is no outage.
-    arrivals.frame(ms(9250), &captured(9050), 700);
-    arrivals.frame(ms(9600), &captured(9300), 700);
+    frame(&mut arrivals, 9250, 9050);
+    frame(&mut arrivals, 9600, 9300);
     assert_eq!(arrivals.poll(ms(9600)).expect("one").transit_us, 200_000);
-    arrivals.frame(ms(9650), &captured(9200), 700);
+    frame(&mut arrivals, 9650, 9200);
     assert_eq!(arrivals.poll(ms(9700)).expect("one").transit_us, 450_000);
 }
 
@@ -160,10 +166,39 @@ fn what_has_waited_is_told_sooner() {
     assert!(arrivals.poll(ms(1200)).is_some());
     came(&mut arrivals, 10, 80);
     assert_eq!(arrivals.deadline(), Some(ms(1300)), "jitter");
-    let at = came(&mut arrivals, 11, 120);
+    let at = came(&mut arrivals, 11, 90);
     assert!(arrivals.poll(at).is_some());
-    came(&mut arrivals, 12, 140);
+    came(&mut arrivals, 12, 95);
     assert_eq!(arrivals.deadline(), Some(at + ms(30)));
+}
+
+/// A large picture is long on its way where the path has become slow, and nothing else comes whole meanwhile.
+#[test]
+fn a_picture_of_which_little_has_come_tells_of_the_queue_before_it() {
+    let mut arrivals = Arrivals::new();
+    let mut came = 0;
+    for number in 0..10 {
+        let (at, sound) = (ms(1000 + number * 20), datagram(&[number]));
+        arrivals.datagram(at, &sound);
+        let frames = sound.into_frames();
+        came += frames.map(|frame| frame.bytes.len() as u64).sum::<u64>();
+        came *= u64::from(arrivals.poll(at).is_none());
+    }
+    let picture = Header {
+        capture_us: 190_000,
+        ..Header::default()
+    };
+    for at in [1240, 1264, 1288] {
+        arrivals.piece(ms(at), 1150);
+        arrivals.frame(ms(at), &picture);
+    }
+    let report = arrivals.poll(ms(1288)).expect("it has waited");
+    assert_eq!(report.bytes, came + 3450);
+    arrivals.piece(ms(1312), 1150);
+    arrivals.frame(ms(1312), &picture);
+    let report = arrivals.poll(ms(1318)).expect("one more");
+    assert_eq!(report.bytes, 1150);
+    assert_eq!(report.transit_us, 1_122_000, "no less than until now");
 }
 
 #[test]

@@ -142,3 +142,39 @@ fn in_silence_a_packet_may_leave_now_and_then() {
     assert_eq!(path.window(), first);
     assert_eq!(path.deadline(), None, "nothing is on the way");
 }
+
+/// On a path that has become slow the next acknowledgement is two large packets away.
+#[test]
+fn a_path_that_has_become_slow_is_judged_by_the_acknowledgement_that_shows_it() {
+    let mut path = Path::new(Config::default(), ms(0));
+    let rtt = Rtt {
+        min: ms(40),
+        smoothed: ms(40),
+    };
+    for at in (0..2_000).step_by(5) {
+        path.sent(ms(at), 1200);
+        if at >= 40 {
+            path.acked(ms(at), ms(at - 40), 1200, false, rtt);
+            path.remaining(9600);
+        }
+    }
+    assert!(path.estimate() > Bitrate::from_kbps(1_500), "{path:?}");
+    // What is sent from now on arrives at 0.6 Mbit/s, and is acknowledged in pairs.
+    for at in (2_000..2_040).step_by(5) {
+        path.sent(ms(at), 1200);
+        path.acked(ms(at), ms(at - 40), 1200, false, rtt);
+        path.remaining(9600);
+    }
+    let mut judged = None;
+    for pair in 1..=8 {
+        let now = 2_040 + pair * 32;
+        for packet in [pair * 2 - 2, pair * 2 - 1] {
+            path.acked(ms(now), ms(2_000 + packet * 5), 1200, false, rtt);
+        }
+        path.remaining(30_000);
+        if path.estimate() < Bitrate::from_kbps(1_000) {
+            judged.get_or_insert(pair);
+        }
+    }
+    assert_eq!(judged, Some(5), "{path:?}");
+}

@@ -272,7 +272,7 @@ impl<P> Playout<P> {
         let speed = if packet.rest {
             1.0
         } else {
-            self.speed(delay_us)
+            self.speed(now_us, &packet, delay_us)
         };
         self.counts.played += 1;
         self.counts.stretched += u64::from(speed != 1.0);
@@ -289,8 +289,14 @@ impl<P> Playout<P> {
         Play::Packet { sound, speed }
     }
 
-    /// How fast to play what is `delay_us` late, so that the delay comes to its target.
-    fn speed(&self, delay_us: i64) -> f32 {
+    /// How fast to play what is `delay_us` late, so that the delay comes to its target; and as slowly as may be while
+    /// what follows is overdue, for by so much less has to be made up.
+    fn speed(&self, now_us: i64, packet: &Packet, delay_us: i64) -> f32 {
+        let end_us = time(packet.capture_us) + i64::from(packet.length_us);
+        let overdue_us = self.delay.lateness_us(now_us, end_us);
+        if self.queue.is_empty() && overdue_us > WOBBLE_US {
+            return 1.0 - MAX_SPEED;
+        }
         let off = delay_us - self.delay.target_us();
         let beyond = match off {
             off if off > SLACK_ABOVE_US => off - SLACK_ABOVE_US,

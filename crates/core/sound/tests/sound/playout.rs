@@ -270,3 +270,26 @@ fn it_says_which_moment_is_heard() {
             .is_none()
     );
 }
+
+/// However late it is itself: what is in haste now is made up for in a moment.
+#[test]
+fn what_nothing_follows_in_time_is_played_slowly() {
+    let mut playout = Playout::new();
+    let at = Duration::from_millis;
+    let mut speed_of = |came: &[u64], now: u64| {
+        for &number in came {
+            playout.push(at(now), packet(number, number * PACKET_US), ());
+        }
+        match playout.pull(at(now)) {
+            Play::Packet { speed, .. } => Some(speed),
+            _ => None,
+        }
+    };
+    for number in 0..50 {
+        speed_of(&[number], 40 + number * 20);
+    }
+    while speed_of(&[], 1060).is_some() {}
+    assert_eq!(speed_of(&[50], 1140), Some(0.85));
+    assert_eq!(speed_of(&[51], 1200), Some(0.85));
+    assert_eq!(speed_of(&[52, 53, 54], 1300), Some(1.15), "enough is there");
+}

@@ -112,7 +112,7 @@ pub struct LayersWanted {
 pub struct Feedback {
     #[prost(uint32, tag = "1")]
     pub interval_ms: u32,
-    /// Of whole frames and of padding that arrived in the interval.
+    /// Of pictures, sound and padding that arrived in the interval.
     #[prost(uint64, tag = "2")]
     pub bytes: u64,
     /// The smallest of (arrival - capture) over the interval's frames, in
