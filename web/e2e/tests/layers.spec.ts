@@ -149,7 +149,7 @@ test("the connection is explained, accessibly", async () => {
   await page.keyboard.press("Escape");
 });
 
-test("a codec that a newcomer cannot decode is left without a blink, and taken up again when that one is gone", async () => {
+test("a codec that a newcomer cannot decode is left without a blink", async () => {
   const codec = (): Promise<string | undefined> =>
     ada.page.evaluate(
       () =>
@@ -171,9 +171,6 @@ test("a codec that a newcomer cannot decode is left without a blink, and taken u
   try {
     await bot.joined();
     await expect.poll(codec).toBe("vp8");
-    await until(ada, 5_000, (now) => (of(now, "Ben", "camera")?.fps ?? 0) > 5);
-    await bot.leave();
-    await expect.poll(codec).toBe(LIGHT.codec);
     await until(ada, 5_000, (now) => (of(now, "Ben", "camera")?.fps ?? 0) > 5);
     expect(await ada.page.evaluate(() => (globalThis as unknown as { gaps: number[] }).gaps)).toEqual([]);
   } finally {
