@@ -404,10 +404,12 @@ impl Path {
     /// The stretch shows a path that has become slow, and is judged at once: the next acknowledgement, at which others
     /// are, is two large packets away on such a path.
     fn slows_down(&self) -> bool {
+        if !self.is_long_enough() {
+            return false;
+        }
         let taken = self.taken();
         let base = self.belief.base_us().unwrap_or(u64::MAX);
-        self.is_long_enough()
-            && self.open.last_us.saturating_sub(base) > self.belief.threshold_us()
+        self.open.last_us.saturating_sub(base) > self.belief.threshold_us()
             && piles_up(&taken)
             && taken.arrival_bps() < self.belief.bps() / 2
     }

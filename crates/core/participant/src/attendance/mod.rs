@@ -61,8 +61,6 @@ pub(crate) struct Attendance {
     /// Others' tracks as the subscriber was told of them.
     followed: BTreeMap<TrackId, subscriber::Track>,
     screen: screen::Screen,
-    /// What this end decodes; empty while it is not known.
-    decodes: Vec<String>,
     pub(crate) decodable: Decodable,
     /// Names as last shown, to tell who came and went; `None` before joining.
     present: Option<BTreeMap<ParticipantId, String>>,
@@ -155,7 +153,6 @@ impl Attendance {
             offers: BTreeMap::new(),
             followed: BTreeMap::new(),
             screen: screen::Screen::default(),
-            decodes: Vec::new(),
             decodable: Decodable::default(),
             present: None,
             failure: None,
@@ -364,10 +361,7 @@ impl Attendance {
             }
             // Those begin an attendance; this one has begun.
             Command::Enter { .. } | Command::Resume { .. } => return,
-            Command::Decodes { codecs } => {
-                self.decodes.clone_from(&codecs);
-                Told::Decodes(codecs)
-            }
+            Command::Decodes { codecs } => Told::Decodes(codecs),
         };
         self.tell(now, wall, told);
     }
@@ -405,7 +399,8 @@ impl Attendance {
         };
         let own = &self.session.state().own_tracks;
         let former = track.replaces.and_then(|handle| own.get(&handle)?.track);
-        let description = track.description(former.map_or(0, |id| id.0), &self.decodes);
+        let description =
+            track.description(former.map_or(0, |id| id.0), &self.session.state().decodes);
         let shape = shape_of(track);
         self.offers.insert(track.handle, Offer { kind, shape });
         signal::Publish {
