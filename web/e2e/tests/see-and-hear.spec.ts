@@ -81,8 +81,8 @@ test("picture and sound are in step", async () => {
     ben.page.evaluate((period) => globalThis.probe.swells("heard", period, 8), SWELL_MS),
     ben.page.evaluate(async () => {
       const ahead: number[] = [];
-      for (let look = 0; look < 40; look++) {
-        await new Promise((resolve) => setTimeout(resolve, 200));
+      for (let look = 0; look < 240; look++) {
+        await new Promise((resolve) => requestAnimationFrame(resolve));
         const { received } = await globalThis.darktower.stats();
         ahead.push(received.find((track) => track.kind === "video")?.avSkewMs ?? NaN);
       }
