@@ -1,6 +1,6 @@
 //! Rows N1 to N10 in virtual time, each from several seeds.
 //!
-//! N2 and N7 keep their bounds from all but a few seeds of a hundred: `make bench-network` tells both as they are.
+//! N2 and N7 keep their bounds from nine seeds in ten: `make bench-network` tells both as they are.
 
 use darktower_network::rows::rows;
 use darktower_network::world;
